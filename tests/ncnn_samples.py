@@ -147,3 +147,12 @@ def span(path: Path, scale: int = 2) -> Path:
     x = writer.convolution(x, 8, 3 * scale**2)
     writer.add("PixelShuffle", x, f"0={scale}")
     return writer.write(path)
+
+
+def bytes_in_and_out(path: Path) -> Path:
+    """Write an enlargement by 2 to which 0.4 is added: far from the frame
+    where white is 1, and close to it where white is 255."""
+    writer = NcnnWriter()
+    enlarged = writer.add("Interp", "data", "0=1 1=2.0 2=2.0")
+    writer.add("BinaryOp", enlarged, "0=0 1=1 2=4.000000e-01")
+    return writer.write(path)

@@ -23,6 +23,7 @@ def save(
     kind: int = FLOAT,
     more_inputs: Sequence[str] = (),
     more_opsets: Sequence[str] = (),
+    opset: int = 17,
 ) -> Path:
     """Write a graph from ``x`` of a shape, and further inputs of the same, to outputs of lying shapes."""
     inputs, values = (
@@ -31,7 +32,7 @@ def save(
     )
     initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(list(nodes), "sample", inputs, values, initializers)
-    opsets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in more_opsets)]
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in more_opsets)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
 
@@ -191,10 +192,55 @@ def least_side(path: Path) -> Path:
     return enlarged(path, nodes, weights=weights)
 
 
+def windows(path: Path, side: int = 8) -> Path:
+    """A tenth of the difference to the mean of a window is added, for frames of any size: the last windows
+    are smaller ones."""
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["x"], ["m"], kernel_shape=[side] * 2, strides=[side] * 2, ceil_mode=1
+        ),
+        helper.make_node(
+            "Resize",
+            ["m", "", "factors"],
+            ["n"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Shape", ["x"], ["sides"]),
+        helper.make_node("Slice", ["n", "start", "sides", "axes"], ["cut"]),
+        helper.make_node("Sub", ["x", "cut"], ["d"]),
+        helper.make_node("Mul", ["d", "k"], ["e"]),
+        helper.make_node("Add", ["x", "e"], ["a"]),
+    ]
+    weights = {
+        "factors": np.array([1, 1, side, side], np.float32),
+        "start": np.zeros(4, np.int64),
+        "axes": np.arange(4),
+        "k": np.array([0.1], np.float32),
+    }
+    return enlarged(path, nodes, weights=weights)
+
+
 def resized(path: Path, factor: float, shape: Sequence[int | str] = (1, 3, "h", "w")) -> Path:
     """Write an interpolation by any factor."""
     nodes = [helper.make_node("Resize", ["x", "", "factors"], ["y"], mode="linear")]
     return save(path, nodes, {"factors": np.array([1, 1, factor, factor], np.float32)}, shape)
+
+
+def symmetric_resize(path: Path) -> Path:
+    """A resize in a mode that OpenVINO does not read."""
+    nodes = [
+        helper.make_node(
+            "Resize",
+            ["x", "", "factors"],
+            ["y"],
+            mode="linear",
+            coordinate_transformation_mode="half_pixel_symmetric",
+        )
+    ]
+    weights = {"factors": np.array([1, 1, 2, 2], np.float32)}
+    return save(path, nodes, weights, (1, 3, "h", "w"), opset=19)
 
 
 def bytes_to_unit(path: Path) -> Path:
@@ -249,6 +295,8 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "bytes": (bytes_in_and_out, {"value_range": 255.0, "bgr": False}),
     "bgr": (blue_first, {"value_range": 1.0, "bgr": True}),
     "blocks": (blocks_of_2, {"multiple": 2, "scale": 2}),
+    "windows": (windows, {"multiple": 8, "overlap": 8, "whole_frames": False}),
+    "odd_windows": (lambda p: windows(p, 7), {"multiple": 1, "whole_frames": True}),
     "least": (least_side, {"multiple": 1, "min_side": 16, "scale": 2}),
 }
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {

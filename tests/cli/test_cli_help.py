@@ -165,7 +165,8 @@ def test_models_imports_no_network() -> None:
 
 def test_dry_run_with_a_network_imports_none(sample: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "mine.weights.h5").touch()
-    card = {"architecture": "duf-s", "scale": 4, "degradation": "video", "options": {"width": 8, "blocks": 1}}
+    card: dict[str, object] = {"architecture": "duf-s", "scale": 4, "degradation": "video"}
+    card |= {"sha256": "0" * 64, "options": {"width": 8, "blocks": 1}}
     (tmp_path / "mine.json").write_text(json.dumps(card))
     line = ("upscale", sample(media.cfr), tmp_path / "out.mp4", "--dry-run")
     modules = modules_after(*line, VSR_WEIGHTS=str(tmp_path))

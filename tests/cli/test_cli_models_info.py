@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, environment
 from vsrcli.cli.models import quality
+from vsrcli.inference.selection import find_models
 from vsrcli.models.architectures import ARCHITECTURES
 
 Vsr = Callable[..., Outcome]
@@ -23,6 +26,7 @@ CARD = {
     "options": {"width": 8, "blocks": 1, "head": 8},
     "scale": 3,
     "degradation": "video",
+    "sha256": "0" * 64,
     "parameters": 1234567,
     "licence": "Apache-2.0",
     "validation": {"bi psnr_y": 30.123, "bi gain_db": 0.815, "bi ssim_y": 0.9},
@@ -95,6 +99,39 @@ def test_a_broken_card_is_named_and_does_not_stop_the_others(weights: Path) -> N
     )
     assert "broken.json" in done.stderr
     assert "mine" in done.stdout
+
+
+def test_odd_cards_are_named_and_do_not_stop_the_others(
+    vsr: Vsr, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd: dict[str, object] = {
+        "degradation": 5,
+        "look": None,
+        "licence": 5,
+        "measured": "none",
+        "validation": [30.1],
+        "parameters": "18k",
+        "options": {"width": 16.5},
+        "scale": 2.7,
+        "phase": 0,
+    }
+    cards: dict[str, object] = {f"odd-{name}": CARD | {name: value} for name, value in odd.items()}
+    for name in ("degradation", "sha256", "architecture", "scale"):
+        cards[f"without-{name}"] = {key: value for key, value in CARD.items() if key != name}
+    for name, card in {**cards, "list": [CARD]}.items():
+        (weights / f"{name}.weights.h5").write_bytes(b"")
+        (weights / f"{name}.json").write_text(json.dumps(card))
+    (weights / "plain.weights.h5").write_bytes(b"")
+    (weights / "plain.json").write_text(json.dumps(CARD | dict.fromkeys(("measured", "parameters"))))
+    with caplog.at_level(logging.WARNING):
+        result = vsr("models", "--json")
+    assert result.status == 0
+    names = {entry["name"] for entry in json.loads(result.out) if entry["weights"]}
+    assert names == {"mine", "plain"}
+    for name in cards:
+        reason = {"odd-options": "option 'width' is '16.5'"}.get(name, f"'{name.partition('-')[2]}' is ")
+        assert any(f"{name}.json" in text and reason in text for text in caplog.messages)
+    assert {each.name for each in find_models("duf-s", Fraction(3))} <= names
 
 
 def test_a_weights_folder_that_is_not_there(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from vsrcli.errors import DataError, EngineError, ModelError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, upscale_frames
 from vsrcli.evaluate.clips import ClipFile, find_clips, read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y
-from vsrcli.evaluate.models import resolve_model
+from vsrcli.evaluate.models import resolve_model, resolve_models
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
 from vsrcli.inference.engine import ResampleEngine
@@ -262,14 +262,14 @@ def test_protocols_that_do_not_exist() -> None:
             Protocol(**wrong)
 
 
-def test_models_are_resolved(tmp_path: Path) -> None:
+def test_models_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_model("bicubic").protocol == Protocol("bi", 4)
     assert resolve_model("lanczos", 3, "bd").open().description.startswith("lanczos")
     with pytest.raises(ModelError, match="unknown model"):
         resolve_model("nothing", 4, "bd")
     path = tmp_path / "net.weights.h5"
     path.write_bytes(b"")
-    card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero"}
+    card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero", "sha256": "0" * 64}
     (tmp_path / "net.json").write_text(json.dumps(card))
     model = resolve_model(str(path))
     assert model.protocol == Protocol("bd", 3)
@@ -277,3 +277,8 @@ def test_models_are_resolved(tmp_path: Path) -> None:
     assert "1 pixels out of place" in resolve_model(str(path), 3, "bi").phase_warning
     with pytest.raises(UsageError, match="upscales by 3"):
         resolve_model(str(path), 4)
+    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
+    assert resolve_model("net") == model
+    assert [each.protocol for each in resolve_models(["net", "lanczos"])] == [model.protocol] * 2
+    with pytest.raises(UsageError, match="upscales by 3"):
+        resolve_model("net", 4)

@@ -116,7 +116,9 @@ def write_weights(path: Path, scale: int = 4, degradation: str = "video", phase:
     """Write a card and an empty weight file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
-    content = {"architecture": "duf-s", "scale": scale, "degradation": degradation, "phase": phase}
+    content: dict[str, object] = {"architecture": "duf-s", "scale": scale}
+    content |= {"degradation": degradation, "phase": phase}
+    content["sha256"] = "0" * 64  # not read
     path.with_name(path.name.replace(".weights.h5", ".json")).write_text(json.dumps(content))
     return str(path)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import media_samples as media
+from onnx_samples import upscaler
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, UsageError
@@ -68,7 +70,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     ],
 )
 def test_choices(
-    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, str], engine: str
+    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, Any], engine: str
 ) -> None:
     machine(**machine_has)
     assert plan_engine(**options).engine == engine
@@ -160,7 +162,7 @@ def test_onnx_runtime_that_is_not_installed_is_one_clear_error(machine: Callable
     ],
 )
 def test_unavailable_features_of_openvino_are_one_clear_error(
-    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, str], message: str
+    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, Any], message: str
 ) -> None:
     machine(**machine_has)
     with pytest.raises(EngineError, match=message):
@@ -168,7 +170,7 @@ def test_unavailable_features_of_openvino_are_one_clear_error(
 
 
 @pytest.mark.parametrize("options", [{"engine": "magic"}, {"precision": "fp8"}])
-def test_unknown_values_are_an_error_with_the_known_ones(options: dict[str, str]) -> None:
+def test_unknown_values_are_an_error_with_the_known_ones(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"is unknown: choose one of auto, "):
         plan_engine(**options)
 
@@ -180,6 +182,75 @@ def test_the_plan_in_words(machine: Callable[..., None]) -> None:
     machine(gpu=True)
     assert str(plan_engine()) == "keras on a GPU that it can use, else openvino; precision auto"
     assert str(plan_engine(device="1")) == "keras on GPU 1, precision auto"
+
+
+ONNX = ("openvino", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("machine_has", "options", "plan"),
+    [
+        ({"int8": True}, {}, "openvino on CPU, fp32"),
+        ({"openvino": False, "onnxruntime": True}, {}, "onnxruntime on CPU, fp32"),
+        ({"onnxruntime": True, "gpu": True}, {}, "openvino on CPU, fp32"),
+        ({"onnxruntime": True, "gpu": True}, {"device": "0"}, "onnxruntime on GPU 0, precision auto"),
+        ({"onnxruntime": True, "gpu": True, "cuda": True}, {"precision": "fp16"}, "onnxruntime on "),
+        ({"bf16": True, "onnxruntime": True}, {"precision": "bf16"}, "openvino on CPU, bf16"),
+        (
+            {"onnxruntime": True, "gpu": True, "cuda": True},
+            {},
+            "onnxruntime on a GPU that it can use, else openvino; precision auto",
+        ),
+    ],
+)
+def test_engines_of_onnx_files(
+    machine: Callable[..., None],
+    machine_has: dict[str, bool],
+    options: dict[str, Any],
+    plan: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(**machine_has)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # does not run them
+    assert str(plan_engine(**options, runs_on=ONNX)).startswith(plan)
+
+
+@pytest.mark.parametrize(
+    ("machine_has", "options", "message"),
+    [
+        ({}, {"device": "0"}, r"^--gpu 0: .*ONNX Runtime.* pip install 'vsrcli\[cuda\]', or use --gpu cpu"),
+        ({}, {"precision": "fp16"}, r"^--precision fp16: .* pip install .*, or use --precision fp32"),
+        ({}, {"precision": "bf16"}, r"no --precision bf16 on this CPU \(available: fp32\)"),
+        ({"int8": True}, {"precision": "int8"}, r"no --precision int8: use fp32"),
+        ({"openvino": False, "onnxruntime": True}, {"precision": "bf16"}, r"needs a package.*onnxruntime"),
+        ({"onnxruntime": True}, {"engine": "openvino", "device": "0"}, r"--engine onnxruntime for --gpu 0"),
+        ({"onnxruntime": True}, {"engine": "onnxruntime", "precision": "bf16"}, r"no --precision bf16: use"),
+    ],
+)
+def test_what_onnx_files_cannot_have_is_one_clear_error_without_keras(
+    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, Any], message: str
+) -> None:
+    machine(**machine_has)
+    with pytest.raises(EngineError, match=message) as caught:
+        plan_engine(**options, runs_on=ONNX)
+    assert "keras" not in str(caught.value)
+
+
+def test_a_gpu_or_precision_that_an_onnx_file_cannot_have_is_an_error(
+    machine: Callable[..., None], vsr: Vsr, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a slow run, and with ONNX Runtime no advice to use Keras."""
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    model, target = upscaler(tmp_path / "x2.onnx"), tmp_path / "out.mkv"
+    line = ("upscale", sample(media.cfr), target, "-m", model, "--scale", 2)
+    for gpu, runtime in ((True, False), (False, False), (False, True)):
+        machine(gpu=gpu, onnxruntime=runtime)
+        for option in (("--gpu", 0), ("--precision", "fp16")):
+            refused = vsr(*line, *option)
+            assert refused.status == 1
+            assert "keras" not in refused.err
+            assert "ONNX Runtime" in refused.err or "TensorRT" in refused.err
+    assert not target.exists()
 
 
 def test_the_command_line_fails_before_the_first_frame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import onnx
 import pytest
 from onnx import helper
 
+import media_samples as media
 import torch_samples
-from ncnn_samples import NcnnWriter
-from onnx_samples import SAMPLES, save
+from ncnn_samples import NcnnWriter, bytes_in_and_out
+from onnx_samples import SAMPLES, save, upscaler
+from vsrcli import Options, prepare_job
 from vsrcli.errors import ModelError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.probing import describe_model, probe
@@ -158,6 +161,25 @@ def test_three_forms_of_one_network_give_one_picture(tmp_path: Path) -> None:
         assert np.abs(other - results[0]).max() < 0.05 / 255
 
 
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "keras"])
+def test_white_of_a_network_in_keras_is_what_was_found(engine: str, tmp_path: Path) -> None:
+    path = bytes_in_and_out(tmp_path / "bytes.param")
+    assert describe_model(path).value_range == 255
+    expected = FRAME.repeat(2, 0).repeat(2, 1) + 0.4 / 255
+    np.testing.assert_allclose(run(load(path, engine)), expected.clip(0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "runs"), [("128x48", 1), ("120x40", 1), ("128x70", 2)])
+def test_a_frame_of_the_size_that_a_network_takes_runs_once(size: str, runs: int, tmp_path: Path) -> None:
+    film, model = tmp_path / "film.mkv", upscaler(tmp_path / "wide.onnx", shape=(1, 3, 48, 128))
+    media.run_ffmpeg("-f", "lavfi", "-i", f"testsrc=s={size}:r=25:d=0.04", "-c:v", "ffv1", film)
+    for tile in ("auto", "none")[: 2 if runs == 1 else 1]:
+        job = prepare_job(film, tmp_path / "out.mkv", Options(Fraction(2), str(model), tile=tile))
+        (only,) = job.passes
+        assert len(only.tiles) == runs
+        assert only.model.architecture.tile_pixels == 48 * 128
+
+
 def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
     tensors = torch_samples.natural(torch_samples.compact(1, 8, 1))
     deep = {name: array for name, array in tensors.items() if name.startswith(("body.0.", "body.1."))}
@@ -173,12 +195,14 @@ def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
     assert np.abs(result - run(engine, frame)).max() < 1e-3
 
 
-def test_tiles_of_blocks_begin_at_blocks(tmp_path: Path) -> None:
-    engine = load(SAMPLES["multiple"][0](tmp_path / "blocks.onnx"), "openvino")
+@pytest.mark.parametrize(("name", "multiple"), [("multiple", 4), ("windows", 8)])
+def test_tiles_of_blocks_begin_at_blocks(name: str, multiple: int, tmp_path: Path) -> None:
+    path = SAMPLES[name][0](tmp_path / "blocks.onnx")
+    engine, found = load(path, "openvino"), probe(path, "")
     frame = np.random.default_rng(0).random((51, 78, 3), np.float32)
-    plan = plan_tiles(51, 78, 40, engine.radius, multiple=4)
+    plan = plan_tiles(51, 78, 50, engine.radius, multiple=found.multiple)
     assert len(plan) > 1
-    assert not (plan.origins % 4).any()
+    assert not (plan.origins % multiple).any()
     result = TiledStream(engine.open, plan, 2).push(frame)
     assert result is not None
     assert np.abs(result - run(engine, frame)).max() < 1e-5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from random_networks import noise_frames, run_stream
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError
+from vsrcli.evaluate.models import resolve_model
 from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.onnx_export import build_onnx
 from vsrcli.inference.onnx_manifest import describe_export, parse_manifest, read_manifest
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.imported import ImportedModel
+from vsrcli.models.onnx_files import MANIFEST_KEY
 from vsrcli.models.weights import read_weights
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
@@ -175,3 +178,20 @@ def test_networks_of_others_in_keras_become_onnx(kind: str, tmp_path: Path) -> N
     result = run_stream(engine.open(16, 24), frames)[0]
     expected = np.asarray(network(frames[:, None]))[0].clip(0, 1)
     np.testing.assert_allclose(result, expected, atol=5e-5)
+
+
+def test_an_export_keeps_its_pixel_grid(
+    tmp_path: Path, exports: Callable[[str], tuple[Path, ImportedModel]]
+) -> None:
+    """``vsr evaluate`` measures it on the grid that it was trained for, and warns on the other one."""
+    import onnx
+
+    assert not resolve_model(str(exports("cached")[1].path)).phase_warning
+    network = onnx.load(str(exports("cached")[1].path))
+    manifest = json.loads(read_manifest(network)) | {"degradation": "bd", "phase": "zero"}
+    onnx.helper.set_model_props(network, {MANIFEST_KEY: json.dumps(manifest)})
+    path = tmp_path / "zero.onnx"
+    onnx.save(network, str(path))
+    model = resolve_model(str(path))
+    assert (model.protocol.name, model.trained_phase, model.phase_warning) == ("bd", "zero", "")
+    assert "trained for phase 'zero'" in resolve_model(str(path), protocol="bi").phase_warning

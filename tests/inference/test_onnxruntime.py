@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip in
 
 from random_networks import noise_frames, run_stream
 
+import torch_samples
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
 from vsrcli.inference import onnxruntime as engine_module
 from vsrcli.inference import onnxruntime_session as sessions
+from vsrcli.inference.imported import ImportedEngine
 from vsrcli.inference.keras import KerasEngine
+from vsrcli.inference.onnx_manifest import read_manifest
 from vsrcli.inference.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine, read_network
 from vsrcli.inference.onnxruntime_session import (
     CPU,
@@ -29,7 +33,9 @@ from vsrcli.inference.onnxruntime_session import (
     create_session,
     limit_threads,
 )
+from vsrcli.inference.selection import find_imported_model
 from vsrcli.inference.streams import compile_stream
+from vsrcli.models.onnx_files import MANIFEST_KEY
 from vsrcli.models.weights import Weights, read_weights
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
@@ -203,3 +209,42 @@ def test_the_doctor_names_version_and_providers(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(engine_plan, "onnxruntime_installed", lambda: False)
     (finding,) = doctor.check_onnxruntime()
     assert "not installed" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("imported", {"fp16"}), ("fsrcnn", {"fp16"}), ("recurrent", {"fp16", "fp32"})]
+)
+def test_networks_compute_in_the_precision_that_they_state(
+    kind: str, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only an output stage stays in fp32."""
+    tensorrt, used = Place((TENSORRT, CUDA, CPU)), []
+
+    def create_on_cpu(model: Any, place: Place, precision: str, *others: Any) -> Any:
+        assert place == tensorrt
+        used.append(precision)
+        return create_session(model, Place((CPU,)), "fp32", *others)
+
+    monkeypatch.setattr(engine_module, "choose_place", lambda *_: tensorrt)
+    monkeypatch.setattr(engine_module, "create_session", create_on_cpu)
+    if kind == "imported":
+        path = torch_samples.write_pth(tmp_path / "c.pth", torch_samples.natural(torch_samples.compact(2)))
+        model = find_imported_model(str(path))
+        assert model is not None
+        opened: Any = ImportedEngine(model, "onnxruntime")
+    else:
+        opened = OnnxruntimeEngine(read_weights(tiny_weights(tmp_path, kind)))
+    opened.open(8, 8)
+    assert set(used) == expected
+    assert opened.precision == "fp16"
+    assert opened.description.endswith("onnxruntime with TensorRT, fp16")
+
+
+def test_duf_on_full_windows_states_fp32(tmp_path: Path) -> None:
+    import onnx
+
+    network = read_network(read_weights(tiny_weights(tmp_path, "fsrcnn")))
+    assert OnnxruntimeBackend(network, Place((TENSORRT, CUDA, CPU)), "fp16").precision == "fp16"
+    manifest = json.loads(read_manifest(network)) | {"architecture": "duf-16l", "options": {}}
+    onnx.helper.set_model_props(network, {MANIFEST_KEY: json.dumps(manifest)})
+    assert OnnxruntimeBackend(network, Place((TENSORRT, CUDA, CPU)), "fp16").precision == "fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnx_samples import REFUSED, SAMPLES, identity, save, upscaler
-from vsrcli.errors import ModelError
+from onnx_samples import REFUSED, SAMPLES, identity, save, symmetric_resize, upscaler
+from vsrcli.errors import EngineError, ModelError
+from vsrcli.inference import network_runner
 from vsrcli.inference.probing import describe_model, known_description, probe
+from vsrcli.inference.selection import ModelChoice, open_engine
+from vsrcli.models.imported import ImportedModel, files_sha256
 from vsrcli.models.onnx_files import count_multiply_adds, read_onnx
 from vsrcli.system import child
 
@@ -102,6 +106,30 @@ def test_context_covers_what_networks_without_padding_lack(tmp_path):
 @pytest.mark.parametrize("outputs", [("y", "sigma"), ("sigma", "y"), ("sigma", "other", "y")])
 def test_the_output_is_the_one_that_resembles_the_frame(outputs, tmp_path):
     assert probe(upscaler(tmp_path / "a.onnx", outputs=outputs), "").output_name == "y"
+
+
+def test_a_file_that_openvino_cannot_read_runs_on_onnx_runtime(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    path = symmetric_resize(tmp_path / "a.onnx")
+    found = probe(path, files_sha256(path))
+    assert (found.scale, found.engine) == (2, "onnxruntime")
+    assert re.match(r"OpenVINO cannot read it \(.*Resize", found.notices[0])
+    model = ImportedModel(path, found, "a")
+    choice = ModelChoice(model.architecture, model, 2)
+    assert "onnxruntime" in open_engine(choice, device="cpu").description
+    frame = np.random.default_rng(3).random((6, 8, 3), np.float32)
+    stream = open_engine(choice, device="cpu", precision="fp32").open(6, 8)
+    (result,) = [each for each in (stream.push(frame), *stream.flush()) if each is not None]
+    assert np.abs(result.reshape(6, 2, 8, 2, 3).mean(axis=(1, 3)) - frame).max() < 0.5
+    with pytest.raises(EngineError, match=r"OpenVINO cannot take a .*Resize.* onnxruntime"):
+        open_engine(choice, device="cpu", engine="openvino", precision="fp32").open(6, 8)
+
+
+def test_without_onnx_runtime_the_message_names_what_openvino_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_runner, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    with pytest.raises(ModelError, match=r"Resize.*ONNX Runtime may run it: pip install"):
+        probe(symmetric_resize(tmp_path / "a.onnx"), "")
 
 
 def test_truncated_file_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -242,6 +243,37 @@ def test_pickles_that_ask_for_memory(tmp_path):
         parts = [*map(samples.pickled, heads), data, samples.pickled(b"]")]
         (tmp_path / f"{name}-old.pth").write_bytes(b"".join(parts))
         refusal(tmp_path / f"{name}-old.pth")
+
+
+def test_pickles_that_ask_for_copies_of_one_list(tmp_path):
+    count = 3000
+    long = b"(" + b"K\x01" * count + b"lq\x00"
+    entries = b"(" + b"".join(samples.number(each) + b"N" for each in range(count)) + b"dq\x00"
+    size = b"ctorch\nSize\nq\x01"
+    dictionary = b"ccollections\nOrderedDict\nq\x02"
+    pairs = b"(" + b"".join(b"M%bN\x86" % struct.pack("<H", each) for each in range(count)) + b"lq\x00"
+    nested = b"".join(
+        b"(" + b"".join(samples.number(each) + b"h%c" % level for each in range(8)) + b"dq%c" % (level + 1)
+        for level in range(3)
+    )
+    bombs = {
+        "pairs": long + dictionary + b"(" + b"h\x00" * count + b"l\x85R",
+        "sizes": long + size + b"(" + b"h\x01h\x00\x85R" * count + b"l",
+        "dictionaries": pairs + dictionary + b"(" + b"h\x02h\x00\x85R" * 300 + b"l",
+        "nested": entries + nested,
+    }
+    for name, data in bombs.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.pth", "w") as archive:
+            archive.writestr("net/data.pkl", samples.pickled(data))
+        heads = (samples.number(0x1950A86A20F9469CFC6C), samples.number(1001), b"}")
+        parts = [*map(samples.pickled, (*heads, data)), samples.pickled(b"]")]
+        (tmp_path / f"{name}-old.pth").write_bytes(b"".join(parts))
+        for path in (tmp_path / f"{name}.pth", tmp_path / f"{name}-old.pth"):
+            tracemalloc.start()
+            refusal(path)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 24 << 20, path.name
 
 
 def test_safetensors_whose_header_lies(tmp_path):

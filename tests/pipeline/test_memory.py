@@ -16,10 +16,17 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job, upscale
 from vsrcli.errors import SignalInterruptError, UsageError
-from vsrcli.frames.tiling import plan_tiles
+from vsrcli.frames.tiling import TilePlan, plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.pipeline import memory
-from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
+from vsrcli.pipeline.memory import (
+    MemoryBudget,
+    Workload,
+    choose_tiles,
+    estimate_memory,
+    memory_budget,
+    relative_cost,
+)
 from vsrcli.pipeline.progress import CallbackReporter
 
 GIB = 2**30
@@ -88,16 +95,50 @@ def test_states_count_with_small_tiles() -> None:
     )
 
 
-@pytest.mark.parametrize(("multiple", "max_side"), [(64, None), (1, 64), (16, 128)])
-def test_tiles_of_networks_of_others(multiple: int, max_side: int | None) -> None:
+@pytest.mark.parametrize(("multiple", "max_size"), [(64, None), (1, (64, 64)), (16, (128, 96))])
+def test_tiles_of_networks_of_others(multiple: int, max_size: tuple[int, int] | None) -> None:
     network = replace(
-        ARCHITECTURES["duf-16l"], module="imported", measured=(1000, 8), multiple=multiple, max_side=max_side
+        ARCHITECTURES["duf-16l"], module="imported", measured=(1000, 8), multiple=multiple, max_size=max_size
     )
     budget = MemoryBudget(300_000_000)
     tiles = choose_tiles(network, Workload(360, 640, 720, 1280, 2), 8, budget)
     assert len(tiles) > 1
-    assert max(tiles.tile_height, tiles.tile_width) <= (max_side or 640)
+    assert tiles.tile_height <= (max_size or (360, 640))[0]
+    assert tiles.tile_width <= (max_size or (360, 640))[1]
     assert not (tiles.origins % multiple).any()
+
+
+def test_frames_of_the_size_that_a_network_takes_are_one_tile() -> None:
+    """Each tile takes as long and as much as a frame of that size, however small it is."""
+    network = replace(
+        ARCHITECTURES["duf-16l"],
+        module="imported",
+        measured=(1000, 8),
+        max_size=(96, 256),
+        tile_pixels=96 * 256,
+    )
+
+    def choose(height: int, width: int, tile: str | int = "auto") -> TilePlan:
+        workload = Workload(height, width, 2 * height, 2 * width, 2)
+        return choose_tiles(network, workload, 8, MemoryBudget(1 << 40), tile)
+
+    for height, width in ((96, 256), (96, 100), (30, 256)):
+        for tile in ("auto", "none"):
+            assert len(choose(height, width, tile)) == 1
+    larger = choose(180, 500)
+    assert len(larger) == 3 * 3
+    assert (larger.tile_height, larger.tile_width) <= (96, 256)
+    assert relative_cost(network, choose(96, 256)) == 1
+    assert relative_cost(network, choose(96, 256, 64)) == len(choose(96, 256, 64))
+    whole, small = (
+        estimate_memory(network, Workload(96, 256, 192, 512, 2), choose(96, 256, tile)).tile
+        for tile in ("none", 64)
+    )
+    assert whole == small > 0
+    with pytest.raises(
+        UsageError, match="--tile none: duf-16l takes frames of 256x96 at most; give --tile 96"
+    ):
+        choose(97, 256, "none")
 
 
 def test_only_an_explicit_budget_raises() -> None:

@@ -20,7 +20,7 @@ from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.inference.looks import MixedWeights, mix_looks, requested_look
 from vsrcli.inference.selection import choose_models, find_models
-from vsrcli.models.weights import Weights, read_weights
+from vsrcli.models.weights import Weights, find_weights, read_weights
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -128,6 +128,26 @@ def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.Monkey
     (choice,) = choose_models(str(sharp), Fraction(2))
     assert isinstance(choice.weights, Weights)
     assert choice.weights.look == "sharp"
+
+
+@pytest.mark.parametrize(("before", "after"), [("aa", "ab"), ("zy", "zz")])
+def test_own_weights_go_before_the_programs(before: str, after: str, weights: dict[str, Path]) -> None:
+    """Whatever their names are; of two in the folder, the first by name."""
+    for look, degradation in (("natural", "video"), ("sharp", "video")):
+        (shipped,) = choose_models("duf-r", Fraction(4), look=look)
+        assert isinstance(shipped.weights, Weights)
+        card = json.dumps({**shipped.weights.card, "degradation": degradation})
+        for name in (before, after):
+            path = weights["natural"].with_name(f"{name}-{look}.weights.h5")
+            path.touch()
+            path.with_name(f"{name}-{look}.json").write_text(card)
+        (own,) = choose_models("duf-r", Fraction(4), look=look)
+        assert own.name == f"{before}-{look}"
+        (only,) = [each for each in find_models("duf-r", Fraction(4), look) if each.scale == 4]
+        assert only == own
+    assert isinstance(own.weights, Weights)
+    assert mix_looks(own.weights, 0).name == f"{before}-natural"
+    assert find_weights("duf-r", 4).name == f"{before}-natural"
 
 
 def test_what_there_is_not(vsr: Vsr, sample: Sample, tmp_path: Path, weights: dict[str, Path]) -> None:

@@ -30,13 +30,19 @@ Fail = Callable[[int, int], VsrError | None]
 Opened = tuple[Upscaler, list[str], list[MixingEngine]]
 
 
-def make_pass(tiles: TilePlan) -> Pass:
-    model: Any = SimpleNamespace(architecture=SimpleNamespace(kind="recurrent", multiple=1), checksum="")
+def make_pass(tiles: TilePlan, tile_pixels: int = 0) -> Pass:
+    network = SimpleNamespace(kind="recurrent", multiple=1, tile_pixels=tile_pixels)
+    model: Any = SimpleNamespace(architecture=network, checksum="")
     return Pass(model, tiles, OVERLAP, 2 * HEIGHT, 2 * WIDTH)
 
 
 def make_upscaler(
-    monkeypatch: pytest.MonkeyPatch, fail: Fail, *, precision: str = "fp16", tile: int = 64
+    monkeypatch: pytest.MonkeyPatch,
+    fail: Fail,
+    *,
+    precision: str = "fp16",
+    tile: int = 64,
+    tile_pixels: int = 0,
 ) -> Opened:
     """Return an upscaler whose engine fails in the requested precision, and never after falling back."""
     notices: list[str] = []
@@ -49,7 +55,7 @@ def make_upscaler(
     monkeypatch.setattr(upscaler_module, "open_engine", load)
     tiles = plan_tiles(HEIGHT, WIDTH, tile, OVERLAP)
     job = SimpleNamespace(
-        passes=[make_pass(tiles)],
+        passes=[make_pass(tiles, tile_pixels)],
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(target=Path("out.mkv"), to_stdout=False),
         fits_budget=lambda tiles: True,
@@ -95,6 +101,15 @@ def test_no_tile_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutOfMemoryError, match="smaller --tile"):
         upscale(upscaler)
     assert 1 <= len(notices) < 5
+
+
+def test_smaller_tiles_of_a_network_of_one_size_take_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    upscaler, notices, engines = make_upscaler(
+        monkeypatch, lambda h, w: OutOfMemoryError("too large"), tile_pixels=64 * 64
+    )
+    with pytest.raises(OutOfMemoryError, match="too large"):
+        upscale(upscaler)
+    assert (notices, len(engines[0].sizes)) == ([], 1)
 
 
 @pytest.mark.parametrize("first", [0, 3])

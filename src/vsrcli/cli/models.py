@@ -207,7 +207,7 @@ def _describe_model(found: ModelDescription) -> Iterator[str]:
     less = f"without {found.margin} pixels, which are padded" if found.margin else ""
     yield _row("scale", f"x{found.scale}", less)
     if found.fixed_size:
-        yield _row("sizes", f"{found.fixed_size[1]}x{found.fixed_size[0]} only, by tiles")
+        yield _row("sizes", f"{found.fixed_size[1]}x{found.fixed_size[0]} only, larger frames by tiles")
     else:
         multiple = f"multiples of {found.multiple}" if found.multiple > 1 else "any"
         yield _row("sizes", multiple, f"at least {found.min_side}" if found.min_side > 1 else "")

@@ -297,11 +297,12 @@ def _plan_tiles(height: int, width: int, overlap: int, network: Architecture | N
     """Return the largest tiles that memory allows and the network takes."""
     if network is None:
         return plan_tiles(height, width, None, overlap)
+    if network.max_size is not None:
+        limits = None if network.takes_frames(height, width) else network.max_size
+        return plan_tiles(height, width, limits, overlap, multiple=network.multiple)
     side = max_tile_side(height, width, network.bytes_per_pixel, overlap)
     if side is not None:
         side = max(side, min_tile_side(overlap, multiple=network.multiple))
-    if network.max_side is not None and max(height, width) > network.max_side:
-        side = min(side or network.max_side, network.max_side)
     return plan_tiles(height, width, side, overlap, multiple=network.multiple)
 
 

@@ -23,7 +23,8 @@ from vsrcli.inference.selection import (
 )
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
-from vsrcli.models.weights import SUFFIX, find_weights, read_weights
+from vsrcli.models.imported import ImportedModel
+from vsrcli.models.weights import SUFFIX, Weights, find_named_weights, find_weights
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.preparation import keeps_color
 
@@ -112,29 +113,29 @@ def resolve_model(
     """Resolve a model with a scale and a protocol that fit together.
 
     Args:
-        model: name of an architecture, or path of a weight file.
-        scale: 2, 3 or 4; None: the weight file's, or 4 for a name.
-        protocol: see :class:`~vsrcli.evaluate.protocol.Protocol`; None: ``bd`` for a weight file that was
-            trained on it, else ``bi``. With ``bd``, a name means its weights that were trained on ``bd``.
+        model: name of an architecture, name or path of a weight file, or somebody else's network.
+        scale: 2, 3 or 4; None: the weight file's, or 4 for an architecture.
+        protocol: see :class:`~vsrcli.evaluate.protocol.Protocol`; None: ``bd`` for a weight file, or its
+            export, that was trained on it, else ``bi``. With ``bd``, an architecture means its weights that
+            were trained on ``bd``.
         phase: with protocol ``none``, of low resolution; None: the one that the weights were trained for.
 
     Raises:
         UsageError: the weight file has another scale, or there is no such protocol.
         ModelError: the model is unknown, or has no such weights.
     """
-    if model.endswith(SUFFIX):
-        weights = read_weights(Path(model))
+    if weights := find_named_weights(model):
         if scale not in (None, weights.scale):
             raise UsageError(
                 f"{model!r} upscales by {weights.scale}, not by --scale {scale}: leave --scale out"
             )
-        matching = "bd" if weights.card.get("degradation") == "bd" else "bi"
-        test = Protocol(protocol or matching, weights.scale, phase_override=phase)
+        test = Protocol(protocol or _matching_protocol(weights), weights.scale, phase_override=phase)
         choice = ModelChoice(weights.architecture, weights, weights.scale)
         return _with_trained_phase(EvaluatedModel(choice, test))
     imported = find_imported_model(model)
     scale = scale or (imported.scale if imported else DEFAULT_SCALE)
-    test = Protocol(protocol or "bi", scale, phase_override=phase)
+    matching = _matching_protocol(imported) if imported else "bi"
+    test = Protocol(protocol or matching, scale, phase_override=phase)
     if test.name == "bd" and imported is None and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
         return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
@@ -144,6 +145,11 @@ def resolve_model(
             f"{choice.name} is the closest to --scale {test.scale}: measure it at --scale {choice.scale}"
         )
     return _with_trained_phase(EvaluatedModel(choice, test))
+
+
+def _matching_protocol(weights: Weights | ImportedModel) -> str:
+    """Return the protocol whose low resolution weights were trained for."""
+    return "bd" if weights.card["degradation"] == "bd" else "bi"
 
 
 def resolve_models(
@@ -165,7 +171,7 @@ def resolve_models(
     Raises:
         UsageError, ModelError: see :func:`resolve_model`; or the models differ in scale or phase.
     """
-    files = [resolve_model(model, scale, protocol, phase) for model in models if model.endswith(SUFFIX)]
+    files = [resolve_model(model, scale, protocol, phase) for model in models if find_named_weights(model)]
     _check_compatible(files)
     imported = (found.scale for model in models if (found := find_imported_model(model)))
     scale = files[0].protocol.scale if files else scale or next(imported, None)
@@ -189,7 +195,7 @@ def _resolve_with_files(
     model: str, files: Sequence[EvaluatedModel], scale: int | None, protocol: str | None, phase: Phase | None
 ) -> EvaluatedModel:
     """Resolve a model; if it is a name, with the protocol of the weight files in the same run."""
-    follows_files = protocol is None and files and not model.endswith(SUFFIX)
+    follows_files = protocol is None and files and not find_named_weights(model)
     try:
         return resolve_model(model, scale, files[0].protocol.name if follows_files else protocol, phase)
     except ModelError as error:

@@ -258,7 +258,7 @@ class Examined:
     @property
     def max_side(self) -> int:
         """Longest side of frames that the network takes."""
-        return self.choice.architecture.max_side or 1 << 30
+        return min(self.choice.architecture.max_size or (1 << 30,))
 
     @property
     def phase(self) -> str:

@@ -99,14 +99,21 @@ def min_tile_side(overlap: int, feather: int = FEATHER, multiple: int = 1) -> in
 
 
 def plan_tiles(
-    height: int, width: int, tile: int | None, overlap: int, feather: int = FEATHER, *, multiple: int = 1
+    height: int,
+    width: int,
+    tile: int | tuple[int, int] | None,
+    overlap: int,
+    feather: int = FEATHER,
+    *,
+    multiple: int = 1,
 ) -> TilePlan:
     """Cover a frame with tiles of one shape.
 
     Args:
         height, width: of the frame, in low-resolution pixels.
-        tile: largest side of a tile in low-resolution pixels, context included. None, or the frame's size or
-            more: a single tile. A frame smaller than a tile in one dimension is split along the other only.
+        tile: largest side of a tile in low-resolution pixels, or largest height and width; context included.
+            None, or the frame's size or more: a single tile. A frame smaller than a tile in one dimension is
+            split along the other only.
         overlap: context in low-resolution pixels discarded on each inner side of a tile; with the receptive
             field radius of the network, the result equals the untiled one.
         feather: width in low-resolution pixels of the band over which neighbours are blended.
@@ -118,21 +125,24 @@ def plan_tiles(
     """
     if height < 1 or width < 1:
         raise ValueError(f"no tiles for an empty frame of {width}x{height}")
-    if overlap < 0 or feather < 0 or (tile is not None and tile < 1):
+    tile = max(height, width) if tile is None else tile
+    limits = tile if isinstance(tile, tuple) else (tile, tile)
+    if overlap < 0 or feather < 0 or min(limits) < 1:
         raise UsageError(
             f"tile {tile}, overlap {overlap}, feather {feather}: use 0 or more, and a tile of at least 1"
         )
-    tile = max(height, width) if tile is None else tile
-    smallest = min_tile_side(overlap, feather, multiple)
-    if tile < min(smallest, max(height, width)):
-        max_overlap = (tile - smallest + 2 * overlap) // 2
+    smallest, sizes = min_tile_side(overlap, feather, multiple), (height, width)
+    if small := [limit for size, limit in zip(sizes, limits, strict=True) if limit < min(smallest, size)]:
+        max_overlap = (small[0] - smallest + 2 * overlap) // 2
         remedy = f" or an overlap of {max_overlap} or less" if max_overlap >= 0 else ""
         raise UsageError(
-            f"a tile of {tile} pixels is too small for an overlap of {overlap}: "
+            f"a tile of {small[0]} pixels is too small for an overlap of {overlap}: "
             f"use a tile of {smallest} or more{remedy}"
         )
     rules = overlap, feather, multiple
-    tile_height, tile_width = (_shrink_side(size, tile, *rules) for size in (height, width))
+    tile_height, tile_width = (
+        _shrink_side(size, limit, *rules) for size, limit in zip(sizes, limits, strict=True)
+    )
     rows, columns = _place_tiles(height, tile_height, *rules), _place_tiles(width, tile_width, *rules)
     return TilePlan(height, width, tile_height, tile_width, rows, columns)
 

@@ -16,6 +16,7 @@ from vsrcli.errors import EngineError, UsageError
 
 ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+ALL_ENGINES = ENGINES[1:]
 OPENVINO_HINT = "pip install 'vsrcli[openvino]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
@@ -29,12 +30,14 @@ class EnginePlan:
             that can use a GPU, else openvino.
         device, precision: as requested.
         reason: why it is not the usual one; may be empty.
+        runs_on: see :func:`plan_engine`.
     """
 
     engine: str
     device: str
     precision: str
     reason: str = ""
+    runs_on: tuple[str, ...] = ALL_ENGINES
 
     def resolve(self) -> str:
         """Return an engine's name; where there may be a GPU, start Keras, then ONNX Runtime, to find it.
@@ -44,6 +47,10 @@ class EnginePlan:
         """
         if self.engine != "auto":
             return self.engine
+        if "keras" not in self.runs_on:
+            from vsrcli.inference.onnxruntime_session import check_gpu_provider
+
+            return _cpu_engine(self.runs_on) if check_gpu_provider() else "onnxruntime"
         from vsrcli.inference.keras import list_gpus
 
         if list_gpus():
@@ -62,6 +69,9 @@ class EnginePlan:
             others = ["onnxruntime on it"] if onnxruntime_gpu_installed() else []
             others += ["openvino"] if self.device == "auto" else []
             place = "a GPU" if self.device == "auto" else f"GPU {self.device}"
+            if "keras" not in self.runs_on:
+                other = _cpu_engine(self.runs_on)
+                return f"onnxruntime on {place} that it can use, else {other}; precision {self.precision}"
             engines = ", else ".join([f"keras on {place} that it can use", *others])
             return f"{engines}; precision {self.precision}"
         names = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
@@ -71,13 +81,20 @@ class EnginePlan:
         precision = self.precision
         if precision == "auto" and device == "CPU":
             available = cpu_precisions() if self.engine == "openvino" else ()
+            if "keras" not in self.runs_on:  # nothing measures eight bits for ONNX files
+                available = tuple(each for each in available if each != "int8")
             smaller = " or ".join(each for each in ("bf16", "int8") if each in available)
             precision = f"{smaller} if it costs no quality, else fp32" if smaller else "fp32"
         text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
         return f"{text} ({self.reason})" if self.reason else text
 
 
-def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
+def plan_engine(
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    runs_on: tuple[str, ...] = ALL_ENGINES,
+) -> EnginePlan:
     """Decide on an engine: OpenVINO on CPUs, where it is installed and has the precision; else ONNX Runtime;
     else Keras. On a GPU Keras comes first, then ONNX Runtime.
 
@@ -86,15 +103,18 @@ def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "au
             environment makes ``auto`` choose Keras.
         device: ``auto``, ``cpu`` or GPU numbers.
         precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``, which only OpenVINO has.
+        runs_on: engines that can run the network; without Keras it is an ONNX file.
 
     Raises:
         UsageError: an unknown value.
         EngineError: OpenVINO or ONNX Runtime was requested and is not installed, or lacks the device or
-            precision; the message names what is available.
+            precision; the message names what is available. Or Keras was requested for an ONNX file.
     """
     for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    if "keras" not in runs_on:
+        return _plan_onnx(engine, device, precision, runs_on)
     if precision == "int8" and engine not in ("auto", "openvino"):
         raise EngineError(f"--engine {engine} has no --precision int8: use --engine openvino")
     if engine == "openvino" or precision == "int8":
@@ -155,29 +175,71 @@ def _choose_engine(device: str, precision: str) -> str:
     return "auto" if has_gpu else "openvino"
 
 
-def _check_onnxruntime(precision: str) -> None:
+def _plan_onnx(engine: str, device: str, precision: str, runs_on: tuple[str, ...]) -> EnginePlan:
+    """Plan the engine of an ONNX file, which Keras does not run: ONNX Runtime on a GPU, else as on CPUs."""
+    if engine == "keras":
+        raise EngineError("--engine keras does not run ONNX: use --engine openvino or onnxruntime")
+    if precision == "int8":
+        raise EngineError("networks in ONNX files have no --precision int8: use fp32")
+    is_auto, has_gpu = engine == "auto", device not in ("auto", "cpu")
+    if is_auto and precision == "bf16":
+        engine = "openvino"
+    elif is_auto and (has_gpu or precision == "fp16"):
+        if not onnxruntime_installed():
+            from vsrcli.inference.onnxruntime_session import GPU_INSTALL_HINT
+
+            option = f"--gpu {device}" if has_gpu else f"--precision {precision}"
+            remedy = "--gpu cpu" if has_gpu else "--precision fp32"
+            raise EngineError(
+                f"{option}: networks in ONNX files need ONNX Runtime for that, which is not installed: "
+                f"{GPU_INSTALL_HINT}, or use {remedy}"
+            )
+        engine = "onnxruntime"
+    elif is_auto and device == "auto" and may_have_gpu() and onnxruntime_gpu_installed():
+        return EnginePlan("auto", device, precision, runs_on=runs_on)
+    elif is_auto:
+        engine = _cpu_engine(runs_on)
+    if engine == "openvino":
+        _check_openvino(device, precision, runs_on)
+    else:
+        _check_onnxruntime(precision, runs_on)
+    return EnginePlan(engine, device, precision, runs_on=runs_on)
+
+
+def _cpu_engine(runs_on: tuple[str, ...]) -> str:
+    """Return the engine of an ONNX file on a CPU."""
+    is_first = "openvino" in runs_on and openvino_installed()
+    return "openvino" if is_first or not onnxruntime_installed() else "onnxruntime"
+
+
+def _check_onnxruntime(precision: str, runs_on: tuple[str, ...] = ALL_ENGINES) -> None:
+    has_keras = "keras" in runs_on
     if not onnxruntime_installed():
         from vsrcli.inference.onnxruntime_session import ONNXRUNTIME_HINT
 
-        available = "openvino" if openvino_installed() else "keras"
+        available = "openvino" if openvino_installed() else "keras" if has_keras else "none"
         raise EngineError(
             f"--engine onnxruntime needs a package that is not installed: {ONNXRUNTIME_HINT}; available: "
             f"{available}"
         )
     if precision == "bf16":
-        raise EngineError("--engine onnxruntime has no --precision bf16: use fp32, or --engine keras")
+        remedy = ", or --engine keras" if has_keras else ""
+        raise EngineError(f"--engine onnxruntime has no --precision bf16: use fp32{remedy}")
 
 
-def _check_openvino(device: str, precision: str) -> None:
+def _check_openvino(device: str, precision: str, runs_on: tuple[str, ...] = ALL_ENGINES) -> None:
+    has_keras = "keras" in runs_on
     if not openvino_installed():
+        others = "keras" if has_keras else "onnxruntime" if onnxruntime_installed() else "none"
         raise EngineError(
-            f"--engine openvino needs a package that is not installed: {OPENVINO_HINT}; available: keras"
+            f"--engine openvino needs a package that is not installed: {OPENVINO_HINT}; available: {others}"
         )
     if device not in ("auto", "cpu"):
-        raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
+        other = "keras" if has_keras else "onnxruntime"
+        raise EngineError(f"--engine openvino computes on the CPU: use --engine {other} for --gpu {device}")
     if precision not in ("auto", "fp32") and precision not in cpu_precisions():
         available = " and ".join(cpu_precisions())
         raise EngineError(
             f"--engine openvino has no --precision {precision} on this CPU (available: {available}): choose "
-            f"one of these, or use --engine keras"
+            f"one of these{', or use --engine keras' if has_keras else ''}"
         )

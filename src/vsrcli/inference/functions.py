@@ -232,11 +232,14 @@ def signatures(
     return {"advance": advance, "step": (features, features, *feedback), "reconstruct": reconstruct}
 
 
-def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[str, Callable[..., Any]]:
+def functions(
+    model: Any, shapes: NetworkShapes, layout: Any = None, *, clips: bool = True
+) -> Mapping[str, Callable[..., Any]]:
     """Return a network's functions, in ``keras.ops``; ``layout`` is how features are stored between them,
     :class:`~vsrcli.models.winograd.FrameLayout` if it is None.
 
-    - ``upscale``: a window (1, 2*levels + 1, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1].
+    - ``upscale``: a window (1, 2*levels + 1, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1];
+      not clipped without ``clips``: white may be another value than 1 where others have trained the network.
     - ``advance``: a frame (1, H, W, 3) and all queue entries, oldest first -> merged features, and one new
       entry for each queue.
     - ``trunk``: merged features -> features for ``reconstruct``.
@@ -255,7 +258,8 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
     layout = layout or FrameLayout()
 
     def upscale(window):
-        return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
+        upscaled = ops.cast(model(window, training=False), "float32")
+        return ops.clip(upscaled, 0.0, 1.0) if clips else upscaled
 
     def advance(frame, *queued):
         entries = [layout.unpack(entry) for entry in queued]

@@ -71,17 +71,20 @@ class KerasBackend:
         model: from a ``build`` of :mod:`vsrcli.models`, or any callable on full windows.
         band_pixels: low-resolution pixels per band of the output stage, about.
         aligned: frames of a window are aligned first.
+        clips: see :func:`~vsrcli.inference.functions.functions`.
     """
 
-    def __init__(self, model: Any, band_pixels: int = BAND_PIXELS, aligned: bool = False) -> None:
+    def __init__(
+        self, model: Any, band_pixels: int = BAND_PIXELS, aligned: bool = False, *, clips: bool = True
+    ) -> None:
         from keras import ops
 
-        self.model, self.band_pixels, self._ops = model, band_pixels, ops
+        self.model, self.band_pixels, self._ops, self._clips = model, band_pixels, ops, clips
         self.shapes = replace(shapes_of_model(model), aligned=aligned)
         self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
-        by_name = functions(self.model, self.shapes)
+        by_name = functions(self.model, self.shapes, clips=self._clips)
         arguments = signatures(self.shapes, height, width, bands, self.dtype)
         return {name: compile_function(by_name[name], *specs) for name, specs in arguments.items()}
 
@@ -130,7 +133,7 @@ def load_imported(model: ImportedModel, device: str, precision: str) -> Compiler
     place = select_device(device)
     on_gpu, precision = _choose_precision(place, precision)
     with silence_native_stderr(), computing_in(precision):
-        backend = KerasBackend(build_network(model.path))
+        backend = KerasBackend(build_network(model.path), clips=False)
 
     def compile_raw(height: int, width: int) -> RawNetwork:
         upscale = backend.compile(height, width, plan_bands(height, width))["upscale"]

@@ -32,8 +32,10 @@ from vsrcli.models.weights import (
     Weights,
     file_sha256,
     find_named_weights,
+    first_of_scales,
     list_weights,
     read_weights,
+    weights_in_order,
 )
 from vsrcli.system.files import create_temporary_folder, remove_temporary, temporary_folder
 
@@ -75,15 +77,18 @@ def offers_look(model: str, look: str) -> bool:
 
 
 def sharp_weights(model: str) -> dict[int, Weights]:
-    """Return the sharp weights of an architecture by scale; of several for one scale the most general."""
-    found = [each for each in list_weights() if each.card["architecture"] == model and each.look == SHARP]
+    """Return the sharp weights of an architecture by scale; of several for one scale those of the first
+    folder, and of these the most general."""
+    found = [each for each in weights_in_order() if each.card["architecture"] == model and each.look == SHARP]
+    folders = list(dict.fromkeys(each.path.parent for each in found))
 
-    def rank(weights: Weights) -> int:
+    def rank(weights: Weights) -> tuple[int, int]:
         degradation = weights.card["degradation"]
         known = degradation in _SHARP_DEGRADATIONS
-        return _SHARP_DEGRADATIONS.index(degradation) if known else len(_SHARP_DEGRADATIONS)
+        generality = _SHARP_DEGRADATIONS.index(degradation) if known else len(_SHARP_DEGRADATIONS)
+        return folders.index(weights.path.parent), generality
 
-    return {each.scale: each for each in sorted(found, key=rank, reverse=True)}
+    return first_of_scales(sorted(found, key=rank))
 
 
 def missing_look(model: str, scale: int | None = None) -> ModelError:
@@ -196,7 +201,9 @@ def find_counterpart(weights: Weights) -> Weights | None:
         sizes = sorted(each.architecture.options.items())
         return card["architecture"], each.scale, card.get("phase", "centre"), sizes
 
-    found = [each for each in list_weights() if each.look == NATURAL and network(each) == network(weights)]
+    found = [
+        each for each in weights_in_order() if each.look == NATURAL and network(each) == network(weights)
+    ]
     return min(found, key=lambda each: each.card["degradation"] != DEFAULT_DEGRADATION, default=None)
 
 

@@ -15,12 +15,22 @@ import numpy as np
 
 from vsrcli.frames.tiling import min_tile_side
 from vsrcli.inference.imported import from_network, to_network
-from vsrcli.inference.network_runner import KerasRunner, OnnxRunner, UnusableError, read_interface
+from vsrcli.inference.network_runner import (
+    NAMES,
+    KerasRunner,
+    OnnxRunner,
+    RuntimeRefusedError,
+    UnusableError,
+    installed_runtimes,
+    read_interface,
+)
 from vsrcli.models.imported import UNKNOWN_BYTES_PER_PIXEL, ModelDescription, NetworkFile, input_shape
+from vsrcli.system.text import last_line
 
 MAX_TILE_ERROR = 1e-3
 _RESEMBLANCE = 20.0  # dB
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+_TILE_STARTS = (61, 62, 68, 88, 16, 32, 64)  # for _MULTIPLES: of no other usual side of blocks, as 56 is of 7
 _OVERLAPS = (8, 16, 24, 32, 40, 48, 64)
 _WHOLE, _TILE = 160, 96  # sides of the frames by which the overlap is measured
 _GLOBAL_OPERATORS = {"InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool"}
@@ -45,8 +55,8 @@ class NetworkProbe:
     def __init__(self, path: Path, sha256: str, file: NetworkFile, on_step: Callable[[str], None]) -> None:
         self.path, self.file, self._on_step = path, file, on_step
         self.found = read_interface(file, sha256)
-        on_step("loading it")
-        self._runner = OnnxRunner(path, file) if file.format == "onnx" else KerasRunner(path)
+        self._runtimes = installed_runtimes() if file.format == "onnx" else []
+        self._runner: OnnxRunner | KerasRunner | None = None
 
     def describe(self) -> ModelDescription:
         """Describe the network.
@@ -54,24 +64,49 @@ class NetworkProbe:
         Raises:
             UnusableError: it is no upscaler, or does not run.
         """
-        self._find_output()
+        self._load()
         self._on_step("measuring the overlap of its tiles")
         if self.found.fixed_size:
             self._find_overlap_of_fixed(*self.found.fixed_size)
         else:
             self._find_overlap()
-        self.found = replace(self.found, engine=self._runner.engine, multiply_adds=self._multiply_adds())
+        engine = self._loaded.engine
+        self.found = replace(self.found, engine=engine, multiply_adds=self._multiply_adds())
         return self.found
+
+    def _load(self) -> None:
+        """Load the network and find its output, on the first runtime that runs it."""
+        stated, refused = self.found, ""
+        for runtime in self._runtimes or [""]:
+            self.found = replace(stated, notices=(refused,) if refused else ())
+            self._on_step("loading it")
+            try:
+                if self._runtimes:
+                    self._runner = OnnxRunner(self.path, self.file, runtime)
+                else:
+                    self._runner = KerasRunner(self.path)
+                self._find_output()
+                return
+            except RuntimeRefusedError as error:
+                refused = f"{refused}; {error}" if refused else str(error)
+        if self._runtimes == ["openvino"]:
+            refused += "; ONNX Runtime may run it: pip install 'vsrcli[onnxruntime]'"
+        raise UnusableError(refused)
+
+    @property
+    def _loaded(self) -> OnnxRunner | KerasRunner:
+        assert self._runner is not None
+        return self._runner
 
     def run(self, frames: np.ndarray) -> np.ndarray:
         """Return the result (H, W, C) for frames (T, H, W, 3)."""
-        return from_network(self.found, self._runner.run(to_network(self.found, frames)))
+        return from_network(self.found, self._loaded.run(to_network(self.found, frames)))
 
     def _find_output(self) -> None:
         """Find the first output that resembles the frame, with its sizes and range."""
         stated, failures = self.found, []
         for number in range(len(self.file.outputs) if self.file.format == "onnx" else 1):
-            self._runner.output, self.found = number, stated
+            self._loaded.output, self.found = number, stated
             if number:
                 self.found = replace(stated, output_name=self.file.outputs[number].name)
             try:
@@ -89,9 +124,9 @@ class NetworkProbe:
         """Return the sides of the result, or None if the network fails at this size."""
         shape = input_shape(self.found, height, width)
         try:
-            raw = self._runner.run(np.full(shape, 0.5, np.float32))
+            raw = self._loaded.run(np.full(shape, 0.5, np.float32))
         except Exception as error:  # of a runtime, in many classes
-            self._failure = (str(error).splitlines() or [""])[0][:200]
+            self._failure = last_line(error)
             return None
         sides = raw.shape[1:3] if self.found.layout == "nhwc" else raw.shape[-2:]
         channels = raw.shape[-1] if self.found.layout == "nhwc" else raw.shape[-3] if raw.ndim > 2 else 0
@@ -107,16 +142,22 @@ class NetworkProbe:
     def _find_sizes(self) -> None:
         """Find factor, margin, multiple and least side."""
         if fixed := self.found.fixed_size:
+            before = _reset_peak()
             result = self._try(*fixed)
+            if before and (grown := _peak_memory() - before) > 0:
+                bytes_per_pixel = math.ceil(1.25 * grown / math.prod(fixed))
+                self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel)
             if result is None:
-                raise UnusableError(f"it does not run: {self._failure}")
+                raise RuntimeRefusedError(f"it does not run{self._on_runtime}: {self._failure}")
             if result[0] % fixed[0] or result[0] * fixed[1] != result[1] * fixed[0]:
                 raise UnusableError(f"{fixed[1]}x{fixed[0]} become {result[1]}x{result[0]}, no whole factor")
             self.found = replace(self.found, scale=self._checked_scale(result[0] // fixed[0]))
             return
         large, larger = self._try(64, 64), self._try(128, 128)
         if large is None or larger is None:
-            raise UnusableError(f"it does not run on frames of 64x64 and 128x128: {self._failure}")
+            raise RuntimeRefusedError(
+                f"it does not run{self._on_runtime} on frames of 64x64 and 128x128: {self._failure}"
+            )
         scale, remainder = divmod(larger[0] - large[0], 64)
         margin = 64 * scale - large[0]
         if remainder or large[0] != large[1] or margin < 0:
@@ -130,6 +171,10 @@ class NetworkProbe:
         sides = sorted({multiple * -(-side // multiple) for side in (1, 4, 8, 16, 32)})
         least = next((s for s in sides if scale * s > margin and fits(s, s)), 64)
         self.found = replace(self.found, scale=scale, margin=margin, multiple=multiple, min_side=least)
+
+    @property
+    def _on_runtime(self) -> str:
+        return f" on {NAMES[self._loaded.engine]}" if self._runtimes else ""
 
     def _checked_scale(self, scale: int) -> int:
         if not 1 <= scale <= 8:
@@ -169,7 +214,11 @@ class NetworkProbe:
         return -10 * math.log10(max(error, 1e-12)) if math.isfinite(error) else -math.inf
 
     def _find_overlap(self) -> None:
-        """Find overlap, memory and time from a frame and the tile in its corner."""
+        """Find overlap, memory and time from a frame and tiles in two of its corners.
+
+        A tile that begins elsewhere than the frame can differ where the network pads frames to blocks or
+        windows: then tiles begin at multiples of their side.
+        """
         tile, whole = (self._allowed_side(side) for side in (_TILE, _WHOLE))
         frames = moving_picture(whole, whole, self.found.frames)
         part = self.run(frames[:, :tile, :tile]).clip(0, 1)
@@ -181,30 +230,59 @@ class NetworkProbe:
         complete = self.run(frames).clip(0, 1)
         if before and (grown := _peak_memory() - before) > 0:
             bytes_per_pixel = math.ceil(1.25 * grown / whole**2)
+        self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel, seconds_per_pixel=seconds / tile**2)
         rows, columns = part.shape[:2]
         error = np.abs(part - complete[:rows, :columns]).max(axis=2)
         scale, margin = self.found.scale, self.found.margin
 
-        def error_at(overlap: int) -> float:
+        def error_of_first(overlap: int) -> float:
             kept = scale * (tile - overlap) - margin // 2
             return float(error[:kept, :kept].max())
 
         sides = [each for each in _OVERLAPS if each >= self._border] or [self._border]
-        least = next((each for each in sides if error_at(each) <= MAX_TILE_ERROR), None)
-        overlap = least or sides[-1]
-        if least is None:
-            notice = (
-                f"tiles with {overlap} pixels of context differ from whole frames {_up_to(error_at(overlap))}"
-            )
-            self.found = replace(self.found, notices=(notice,))
+        differs: tuple[Callable[[int], float], bool] | None = None
+        for multiple in (each for each in _MULTIPLES if each % self.found.multiple == 0):
+            error_of_last = self._error_of_last_tile(frames, complete, multiple)
+
+            def error_at(overlap: int, error_of_last: Callable[[int], float] = error_of_last) -> float:
+                return max(error_of_first(overlap), error_of_last(overlap))
+
+            least = next((each for each in sides if error_at(each) <= MAX_TILE_ERROR), None)
+            if least is not None:
+                self.found = replace(self.found, multiple=multiple, overlap=least, tile_error=error_at(least))
+                return
+            differs = differs or (error_at, self._sees_whole_frame(error_at))
+            if error_of_first(sides[-1]) > MAX_TILE_ERROR:
+                break  # wherever tiles begin
+        assert differs is not None  # the multiple that was found is one of them
+        error_at, whole_frames = differs
+        overlap, largest = sides[-1], error_at(sides[-1])
+        notice = f"tiles with {overlap} pixels of context differ from whole frames {_up_to(largest)}"
         self.found = replace(
             self.found,
             overlap=overlap,
-            tile_error=error_at(overlap),
-            whole_frames=least is None and self._sees_whole_frame(error_at),
-            bytes_per_pixel=bytes_per_pixel,
-            seconds_per_pixel=seconds / tile**2,
+            tile_error=largest,
+            whole_frames=whole_frames,
+            notices=(*self.found.notices, notice),
         )
+
+    def _error_of_last_tile(
+        self, frames: np.ndarray, complete: np.ndarray, multiple: int
+    ) -> Callable[[int], float]:
+        """Return the largest difference between a frame's result and that of a tile by the tile's context.
+
+        The tile ends with the frame, and begins at a multiple of ``multiple``.
+        """
+        shift = _TILE_STARTS[_MULTIPLES.index(multiple)]
+        scale, margin = self.found.scale, self.found.margin
+        part = self.run(frames[:, shift:, shift:]).clip(0, 1)
+        error = np.abs(part - complete[scale * shift :, scale * shift :]).max(axis=2)
+
+        def error_at(overlap: int) -> float:
+            cut = max(scale * overlap - margin // 2, 0)
+            return float(error[cut:, cut:].max())
+
+        return error_at
 
     @property
     def _border(self) -> int:
@@ -238,7 +316,7 @@ class NetworkProbe:
                 if multiple == 1:
                     found = replace(found, overlap=overlap, tile_error=error)
                     notice = f"tiles with {overlap} pixels of context differ from each other {_up_to(error)}"
-        self.found = replace(found, notices=(notice,))
+        self.found = replace(found, notices=(*found.notices, notice))
 
     def _error_of_cuts(self, height: int, width: int, multiple: int) -> Callable[[int], float]:
         """Return the largest difference of two frames by the context that a pixel has in both.
@@ -277,7 +355,7 @@ class NetworkProbe:
 
     def _multiply_adds(self) -> int:
         if self.file.format != "onnx":
-            return int(getattr(self._runner, "multiply_adds", 0))
+            return int(getattr(self._loaded, "multiply_adds", 0))
         from vsrcli.models.onnx_files import count_multiply_adds
 
         height, width = self.found.fixed_size or (self._allowed_side(64),) * 2

@@ -18,10 +18,17 @@ import numpy as np
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.models.imported import ModelDescription, NetworkFile, TensorInfo
 from vsrcli.models.network_files import build_network
+from vsrcli.system.text import last_line
+
+NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 class UnusableError(Exception):
     """Why a network cannot be used: the middle of a sentence."""
+
+
+class RuntimeRefusedError(UnusableError):
+    """The runtime cannot read the network, or run it on the sizes that it must take; another one may."""
 
 
 def format_interface(file: NetworkFile) -> str:
@@ -90,34 +97,57 @@ def read_interface(file: NetworkFile, sha256: str) -> ModelDescription:
     )
 
 
+def installed_runtimes() -> list[str]:
+    """Return the runtimes for ONNX files that are installed, in the order to try them.
+
+    Raises:
+        UnusableError: there is none.
+    """
+    found = [name for name in NAMES if find_spec(name)]
+    if not found:
+        raise UnusableError("nothing here runs ONNX: pip install 'vsrcli[openvino]'")
+    return found
+
+
 class OnnxRunner:
-    """An ONNX file on OpenVINO, else on ONNX Runtime.
+    """An ONNX file on a runtime.
+
+    Args:
+        path: of the file.
+        file: what was read from it.
+        engine: ``openvino`` or ``onnxruntime``, which is installed.
 
     Attributes:
         engine: that runs it.
         output: number of the output that :meth:`run` returns.
 
     Raises:
-        UnusableError: neither is installed.
+        RuntimeRefusedError: the runtime cannot read it.
     """
 
-    def __init__(self, path: Path, file: NetworkFile) -> None:
+    def __init__(self, path: Path, file: NetworkFile, engine: str) -> None:
         self._dtype = np.dtype(file.inputs[0].dtype)
         self._input, self._outputs = file.inputs[0].name, [each.name for each in file.outputs]
-        self.output = 0
-        self.engine = "openvino" if find_spec("openvino") else "onnxruntime"
-        if self.engine == "openvino":
+        self.output, self.engine = 0, engine
+        self._compiled: dict[tuple[int, ...], Any] = {}
+        if engine == "openvino":
             from vsrcli.inference.openvino import openvino_core
 
             self._core = openvino_core()
-            self._model = self._core.read_model(str(path))
-            self._compiled: dict[tuple[int, ...], Any] = {}
-        elif find_spec("onnxruntime"):
-            import onnxruntime
+        try:
+            if engine == "openvino":
+                self._model = self._core.read_model(str(path))
+            else:
+                import onnxruntime
 
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        else:
-            raise UnusableError("nothing here runs ONNX: pip install 'vsrcli[openvino]'")
+                options = onnxruntime.SessionOptions()
+                options.log_severity_level = 3
+                providers = ["CPUExecutionProvider"]
+                self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except MemoryError:
+            raise
+        except Exception as error:  # of many classes
+            raise RuntimeRefusedError(f"{NAMES[engine]} cannot read it ({last_line(error)})") from error
 
     def run(self, array: np.ndarray) -> np.ndarray:
         """Return the output for an input array, in float32."""

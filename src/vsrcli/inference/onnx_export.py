@@ -78,13 +78,20 @@ def main() -> None:
     answer_request(_build)
 
 
-def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShapes | None = None) -> Any:
+def export_model(
+    model: Any,
+    description: Mapping[str, Any],
+    shapes: NetworkShapes | None = None,
+    *,
+    clips: bool = True,
+) -> Any:
     """Return a built network as an ``onnx.ModelProto``.
 
     Args:
         model: from a ``build`` of :mod:`vsrcli.models`, or somebody else's in ``keras.ops``.
         description: what the manifest shall state besides names and shapes.
         shapes: of the network; by default as it states them.
+        clips: see :func:`~vsrcli.inference.functions.functions`.
 
     Raises:
         EngineError: an operation has no counterpart.
@@ -97,7 +104,7 @@ def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShap
     for name, (arguments, results) in plan.items():
         tensors.update({each[0]: each for each in (*arguments, *results)})
         graph.add_function(
-            name, _function(model, shapes, name), arguments, [(each[0], each[2]) for each in results]
+            name, _function(model, shapes, name, clips), arguments, [(each[0], each[2]) for each in results]
         )
     inputs, outputs = _interface(shapes)
     content = {
@@ -186,12 +193,12 @@ def _interface(shapes: NetworkShapes) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def _function(model: Any, shapes: NetworkShapes, name: str) -> Any:
+def _function(model: Any, shapes: NetworkShapes, name: str, clips: bool) -> Any:
     if name == "pad":
         from vsrcli.models.layers import pad_border
 
         return pad_border
-    return functions(model, shapes)[name]
+    return functions(model, shapes, clips=clips)[name]
 
 
 def _value_info(tensor: _Tensor, scale: int) -> Any:
@@ -212,7 +219,8 @@ def _build(request: dict[str, Any]) -> None:
         disable_openvino_telemetry()
     import onnx
 
-    if is_imported(str(source)):
+    imported = is_imported(str(source))
+    if imported:
         model, description = build_network(source), {"name": source.stem}
         shapes = NetworkShapes("window", model.scale, levels=model.levels)
     else:
@@ -224,7 +232,7 @@ def _build(request: dict[str, Any]) -> None:
     for array in model.get_weights():
         require_finite(array)
     description = {**description, "parameters": sum(array.size for array in model.get_weights())}
-    onnx.save(export_model(model, description, shapes), target)
+    onnx.save(export_model(model, description, shapes, clips=not imported), target)  # see ImportedBackend
 
 
 def _openvino_runs_keras() -> bool:

@@ -20,7 +20,13 @@ from vsrcli.inference.functions import BORDER, FLOAT32, RowBands, memory_errors,
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.onnx_export import build_onnx, require_onnx
 from vsrcli.inference.onnx_graph import FIRST
-from vsrcli.inference.onnx_manifest import Manifest, extract_function, parse_manifest, read_manifest
+from vsrcli.inference.onnx_manifest import (
+    Manifest,
+    architecture_of,
+    extract_function,
+    parse_manifest,
+    read_manifest,
+)
 from vsrcli.inference.onnxruntime_session import Place, choose_place, choose_precision, create_session
 from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel
@@ -28,7 +34,7 @@ from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.resources import configure_malloc
 
 BAND_PIXELS, GPU_BAND_PIXELS = 4096, 2**18
-_FULL_PRECISION = ("reconstruct", "upscale")  # exponentials, and sums of frames: half precision overflows
+_FULL_PRECISION = "reconstruct"  # exponentials, and sums of frames: half precision overflows
 _DEVICE = "cuda"  # whose memory features stay in
 
 
@@ -56,11 +62,12 @@ class OnnxruntimeEngine(StreamingEngine):
     ) -> None:
         weights.verify()
         place = choose_place(device, on_notice)
-        precision = choose_precision(place, precision)
-        super().__init__(OnnxruntimeBackend(read_network(weights, on_notice), place, precision), weights)
-        self.precision, self.on_gpu = precision, place.on_gpu
+        precision = choose_precision(place, precision, is_onnx=isinstance(weights, ImportedModel))
+        backend = OnnxruntimeBackend(read_network(weights, on_notice), place, precision)
+        super().__init__(backend, weights)
+        self.precision, self.on_gpu = backend.precision, place.on_gpu
         missing = " (no GPU found)" if device == "auto" and not place.on_gpu else ""
-        self.description = f"{weights.name} on {place}{missing}, {precision}"
+        self.description = f"{weights.name} on {place}{missing}, {self.precision}"
 
 
 class OnnxruntimeBackend:
@@ -73,6 +80,9 @@ class OnnxruntimeBackend:
         network: ``onnx.ModelProto`` with a manifest.
         place: where to compute.
         precision: ``fp32`` or ``fp16``, of everything but the output stage.
+
+    Attributes:
+        precision: ``fp32`` where that is needed for all of it: DUF on full windows is one function.
     """
 
     def __init__(self, network: Any, place: Place, precision: str = "fp32") -> None:
@@ -80,7 +90,10 @@ class OnnxruntimeBackend:
         self._manifest = parse_manifest(read_manifest(network))
         self.shapes, self.dtype = self._manifest.shapes, FLOAT32
         self.band_pixels = GPU_BAND_PIXELS if place.on_gpu else BAND_PIXELS
-        self._network, self._place, self._precision = network, place, precision
+        stated = self._manifest.content  # without an architecture: somebody else's network
+        is_duf = "architecture" in stated and architecture_of(stated).module == "duf"
+        self.precision = "fp32" if is_duf else precision
+        self._network, self._place = network, place
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         names = [name for name in self._manifest.functions if name != "pad"]
@@ -122,7 +135,7 @@ class OnnxruntimeBackend:
         return frame, whole
 
     def _compile(self, name: str, height: int, width: int) -> Callable[..., Any]:
-        precision = "fp32" if name in _FULL_PRECISION else self._precision
+        precision = "fp32" if name == _FULL_PRECISION else self.precision
         sides = {
             "height": height,
             "width": width,
@@ -227,8 +240,8 @@ def load_imported(
         EngineError: see :class:`OnnxruntimeEngine`; or ONNX Runtime cannot take the file.
     """
     place = choose_place(device, on_notice)
-    precision = choose_precision(place, precision)
     found = model.description
+    precision = choose_precision(place, precision, is_onnx=found.format == "onnx")
     if found.format != "onnx":
         backend = OnnxruntimeBackend(read_network(model, on_notice), place, precision)
 

@@ -89,8 +89,13 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
     return Place((*gpus, CPU), number)
 
 
-def choose_precision(place: Place, precision: str) -> str:
+def choose_precision(place: Place, precision: str, *, is_onnx: bool = False) -> str:
     """Return the precision to compute in.
+
+    Args:
+        place: where to compute.
+        precision: as requested.
+        is_onnx: the network is an ONNX file, for the message of an error.
 
     Raises:
         EngineError: ONNX Runtime has it not, there.
@@ -101,7 +106,8 @@ def choose_precision(place: Place, precision: str) -> str:
     if precision == "fp32" or (precision == "fp16" and half):
         return precision
     needs = "needs TensorRT for --precision fp16" if precision == "fp16" else "has no --precision bf16"
-    raise EngineError(f"--engine onnxruntime {needs}: use --precision fp32, or --engine keras")
+    remedy = "" if is_onnx else ", or --engine keras"
+    raise EngineError(f"--engine onnxruntime {needs}: use --precision fp32{remedy}")
 
 
 def create_session(

@@ -43,6 +43,7 @@ from vsrcli.models.imported import ImportedModel, input_shape
 from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.processor import multiplies_bytes_fast
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry, enlarge_signal_stack
+from vsrcli.system.text import last_line
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # of networks without filters
@@ -275,10 +276,9 @@ class OpenvinoNetwork:
                 steps.output(number).tensor().set_element_type(openvino.Type.f32)
             return steps.build()
         except RuntimeError as error:
-            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise EngineError(
-                f"OpenVINO cannot take {self._model.name} at {width}x{height} ({reason}): use --engine "
-                "onnxruntime"
+                f"OpenVINO cannot take {self._model.name} at {width}x{height} ({last_line(error)}): use "
+                "--engine onnxruntime"
             ) from error
 
     def _read_exported(self, height: int, width: int) -> Any:

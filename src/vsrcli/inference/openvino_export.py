@@ -203,7 +203,8 @@ def _trace_template(
 def _build_graphs(request: dict[str, Any]) -> None:
     path, height, width = Path(request["weights"]), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
-    if is_imported(str(path)):
+    imported = is_imported(str(path))
+    if imported:
         model = build_network(path)
         shapes = shapes_of_model(model)
     else:
@@ -212,7 +213,7 @@ def _build_graphs(request: dict[str, Any]) -> None:
         shapes = shapes_of(weights.architecture, weights.scale, request["precision"])
     for array in model.get_weights():  # OpenVINO's ReLU turns NaN into zero, so check before
         require_finite(array)
-    by_name = functions(model, shapes)
+    by_name = functions(model, shapes, clips=not imported)  # see ImportedBackend
     for name, arguments in signatures(shapes, height, width, bands).items():
         _save(optimize_graph(trace(by_name[name], arguments)), Path(request["folder"]), name)
 

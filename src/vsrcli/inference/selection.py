@@ -13,9 +13,9 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from vsrcli.errors import EngineError, UsageError
+from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import check_scale
-from vsrcli.inference.engine_plan import onnxruntime_installed, plan_engine
+from vsrcli.inference.engine_plan import ALL_ENGINES, plan_engine
 from vsrcli.inference.looks import (
     SHARP,
     MixedWeights,
@@ -35,9 +35,11 @@ from vsrcli.models.weights import (
     Weights,
     find_named_weights,
     find_weights,
-    list_weights,
+    first_of_scales,
+    weights_in_order,
 )
 
+_ONNX_ENGINES = ("openvino", "onnxruntime")
 INTERPOLATION = "lanczos"  # what --strength blends a network with
 
 
@@ -63,6 +65,13 @@ class ModelChoice:
     def look(self) -> str | None:
         """``natural`` or ``sharp``; None without weights of the program's own."""
         return self.weights.look if isinstance(self.weights, Weights) else None
+
+    @property
+    def runs_on(self) -> tuple[str, ...]:
+        """Engines that can run the network, see :func:`~vsrcli.inference.engine_plan.plan_engine`."""
+        if not isinstance(self.weights, ImportedModel) or self.weights.description.format != "onnx":
+            return ALL_ENGINES
+        return ("onnxruntime",) if self.weights.description.engine == "onnxruntime" else _ONNX_ENGINES
 
     @property
     def checksum(self) -> str:
@@ -122,7 +131,8 @@ def find_models(model: str, scale: Fraction, look: str | None = None) -> tuple[M
         _refuse_sharp(name, look or stated)
         return tuple(ModelChoice(known, None, native) for native in known.scales)
     kind = (name, DEFAULT_DEGRADATION, DEFAULT_LOOK)
-    found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
+    found = [w for w in weights_in_order() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
+    found = [*first_of_scales(found).values()]
     if requested_look(model, look) == SHARP:
         sharp = sharp_weights(name)
         if not sharp:
@@ -255,12 +265,10 @@ def open_engine(
 
         return ResampleEngine(choice.architecture.name, choice.scale)
     weights = choice.weights.materialize() if isinstance(choice.weights, MixedWeights) else choice.weights
-    plan = plan_engine(engine, device, precision)
+    plan = plan_engine(engine, device, precision, choice.runs_on)
     requested = {"device": device, "precision": precision, "on_notice": on_notice}
     if isinstance(weights, ImportedModel):
         name = plan.resolve()
-        if name == "keras" and engine == "auto" and weights.description.format == "onnx":
-            name = "onnxruntime" if onnxruntime_installed() else "openvino"  # Keras does not run ONNX
         if weights.description.kind == "functions":
             return _open_export(weights, name, requested)
         from vsrcli.inference.imported import ImportedEngine
@@ -286,8 +294,6 @@ def _open_export(model: ImportedModel, engine: str, requested: dict[str, Any]) -
         from vsrcli.inference.openvino_functions import OpenvinoExportEngine
 
         return OpenvinoExportEngine(model, **requested)
-    if engine == "onnxruntime":
-        from vsrcli.inference.onnxruntime import OnnxruntimeEngine
+    from vsrcli.inference.onnxruntime import OnnxruntimeEngine
 
-        return OnnxruntimeEngine(model, **requested)
-    raise EngineError(f"--engine {engine} does not run ONNX: use --engine openvino or onnxruntime")
+    return OnnxruntimeEngine(model, **requested)

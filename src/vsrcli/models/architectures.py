@@ -41,7 +41,8 @@ class Architecture:
             result.
         measured: multiply-adds and radius of a network that has no entry in the cost table.
         multiple: tiles begin at multiples of this.
-        max_side: longest side of a tile; None: no limit.
+        max_size: height and width of the largest tile; None: no limit.
+        tile_pixels: that are computed for each tile however small it is; 0: those that it has.
         whole_frames: why tiles change the result however much context they have; empty: they do not.
         aligned: a window's outer frames are moved onto its centre frame first, see
             :mod:`vsrcli.frames.flow`.
@@ -58,7 +59,8 @@ class Architecture:
     openvino_bytes: tuple[int, int] | None = None
     measured: tuple[int, int] | None = None
     multiple: int = 1
-    max_side: int | None = None
+    max_size: tuple[int, int] | None = None
+    tile_pixels: int = 0
     whole_frames: str = ""
     aligned: bool = False
 
@@ -70,6 +72,10 @@ class Architecture:
         """
         self.check_scale(scale)
         return import_module(f"vsrcli.models.{self.module}").build(scale, phase=phase, **self.options)
+
+    def takes_frames(self, height: int, width: int) -> bool:
+        """Return whether frames of a size are no larger than the largest tile."""
+        return self.max_size is None or (height <= self.max_size[0] and width <= self.max_size[1])
 
     def check_scale(self, scale: int) -> None:
         """Raise ModelError if the network does not enlarge by this factor."""

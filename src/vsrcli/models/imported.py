@@ -80,7 +80,7 @@ class ModelDescription:
         scale: upscaling factor, 1 to 8.
         frames: frames of a window, odd.
         margin: pixels that a result lacks in each direction, ``result = scale * side - margin``.
-        multiple: sides that the network takes are multiples of this.
+        multiple: sides that the network takes are multiples of this, and tiles must begin at such.
         min_side: shortest side that it takes.
         fixed_size: height and width, if it takes no other.
         layout: of its input: ``nchw`` (frames along the channels), ``nhwc`` or ``ntchw``.
@@ -90,7 +90,8 @@ class ModelDescription:
         input_name, output_name: as the file calls them.
         overlap: context on each side with which tiles equal whole frames to ``tile_error``.
         tile_error: largest difference, of full range.
-        whole_frames: whether tiles differ however large the overlap is: some operator sees the whole frame.
+        whole_frames: whether tiles differ however large the overlap is: some operator sees the whole frame,
+            or where in it a pixel lies.
         multiply_adds: per input pixel; 0 if unknown.
         bytes_per_pixel: peak memory per input pixel of a tile.
         seconds_per_pixel: measured while probing, with one frame of ``engine``.
@@ -175,12 +176,13 @@ class ImportedModel:
     def card(self) -> Mapping[str, Any]:
         """The description in the form of a model card."""
         found = self.description
+        stated = json.loads(found.manifest) if found.manifest else {}
         return {
             "architecture": found.architecture,
             "options": {},
             "scale": found.scale,
-            "degradation": "",
-            "phase": "centre",
+            "degradation": str(stated.get("degradation", "")),
+            "phase": str(stated.get("phase", "centre")),
             "sha256": found.sha256,
             "parameters": found.parameters,
             "licence": found.licence or "unknown",
@@ -198,8 +200,8 @@ class ImportedModel:
             return stated_architecture(stated["architecture"], stated["options"])
         if found.whole_frames:
             codes = f"{255 * found.tile_error:.1f} codes of 8 bits"
-            whole_frames = f"it looks at whole frames; with tiles the picture differs by up to {codes}"
-        border = 2 * -(-found.margin // (2 * found.scale))
+            whole_frames = f"it needs whole frames; with tiles the picture differs by up to {codes}"
+        fixed, border = found.fixed_size, 2 * -(-found.margin // (2 * found.scale))
         return Architecture(
             self.name,
             found.summary or f"{found.format}: {found.architecture}",
@@ -211,7 +213,8 @@ class ImportedModel:
             openvino_bytes=(found.bytes_per_pixel, 0),
             measured=(found.multiply_adds, found.overlap),
             multiple=found.multiple,
-            max_side=min(found.fixed_size) - border if found.fixed_size else None,
+            max_size=(fixed[0] - border, fixed[1] - border) if fixed else None,
+            tile_pixels=fixed[0] * fixed[1] if fixed else 0,
             whole_frames=whole_frames,
         )
 

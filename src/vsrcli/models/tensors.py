@@ -31,7 +31,7 @@ _ITEM_TYPES = {
     "bool": "?",
 }
 FLOATS = frozenset({"float64", "float32", "float16", BFLOAT16})
-_MOST_AXES = 8
+MOST_AXES = 8
 
 
 def item_bytes(dtype: str) -> int:
@@ -79,7 +79,7 @@ class StoredTensor:
         whole = all(
             isinstance(value, int) and value >= 0 for value in (*self.shape, *self.strides, self.offset)
         )
-        if not whole or len(self.shape) != len(self.strides) or len(self.shape) > _MOST_AXES:
+        if not whole or len(self.shape) != len(self.strides) or len(self.shape) > MOST_AXES:
             raise ValueError("a tensor has an impossible shape")
         if self.size and (self.end > self.storage.count or self.size > self.storage.count):
             raise ValueError(f"a tensor of shape {list(self.shape)} reaches beyond its storage")

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from vsrcli.errors import ModelError
-from vsrcli.models.tensors import Storage, StoredTensor, item_bytes
+from vsrcli.models.tensors import MOST_AXES, Storage, StoredTensor, item_bytes
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of files that are no archives
 _LEGACY_PROTOCOL = 1001
 _MOST_PICKLE_BYTES = 8 << 20  # 0.2 MB are usual
 _MOST_MEMBERS = 100_000
+_MOST_COPIES = 100_000  # of entries of one list, which a pickle can turn into many dictionaries
 MOST_NESTED = 4  # dictionaries in dictionaries around the weights
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of name and extra field
 
@@ -95,6 +96,7 @@ def read_pickled(path: Path) -> Any:
         NotImplementedError,
         RuntimeError,
         OverflowError,
+        MemoryError,
         struct.error,
         zipfile.BadZipFile,
     ) as error:  # all that the parsers of the standard library raise for bytes of any kind
@@ -194,13 +196,21 @@ def _late_tensors(content: Any) -> list[_LateTensor]:
     return found
 
 
-def _placed(content: Any, places: dict[str, Storage], depth: int = 0) -> Any:
+def _placed(content: Any, places: dict[str, Storage]) -> Any:
     """Return dictionaries with :class:`StoredTensor` in place of :class:`_LateTensor`."""
-    if isinstance(content, _LateTensor):
-        return StoredTensor(places[content.storage.key], content.shape, content.strides, content.offset)
-    if not isinstance(content, dict) or depth == MOST_NESTED:
-        return content
-    return {key: _placed(value, places, depth + 1) for key, value in content.items()}
+    done: dict[tuple[int, int], Any] = {}  # one dictionary can stand at many places, each of which once more
+
+    def placed(content: Any, depth: int) -> Any:
+        if isinstance(content, _LateTensor):
+            return StoredTensor(places[content.storage.key], content.shape, content.strides, content.offset)
+        if not isinstance(content, dict) or depth == MOST_NESTED:
+            return content
+        if (id(content), depth) not in done:
+            copy = {key: placed(value, depth + 1) for key, value in content.items()}
+            done[id(content), depth] = copy
+        return done[id(content), depth]
+
+    return placed(content, 0)
 
 
 class _Machine:
@@ -215,6 +225,7 @@ class _Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[Any, Any] = {}
+        self._copies = 0
 
     def run(self, pickle: BinaryIO) -> Any:
         """Return the value of the pickle that begins at the stream's position; stop behind it.
@@ -307,10 +318,13 @@ class _Machine:
         if named.name in _REBUILD:
             self._stack.append(_REBUILD[named.name](*arguments))
         elif named.name == "torch.Size":
-            self._stack.append(tuple(arguments[0]))
+            self._stack.append(_sides(arguments[0]))
         elif named.name in _PLAIN:  # an ordered dictionary
             pairs = arguments[0] if arguments else []
-            self._stack.append(_pairs([each for pair in pairs for each in pair]))
+            self._copies += len(pairs)
+            if self._copies > _MOST_COPIES:
+                raise RefusedError("has very many entries in dictionaries, which no weights need")
+            self._stack.append(_pairs([each for key, value in pairs for each in (key, value)]))
         else:
             raise RefusedError(f"contains code: {named.name}; refused")
 
@@ -339,12 +353,19 @@ def _pairs(values: list[Any]) -> dict[Any, Any]:
     return {key: value for key, value in pairs if isinstance(key, str | int)}
 
 
+def _sides(values: Any) -> tuple[Any, ...]:
+    """Return a copy of a tensor's sides or strides; they are few, as a pickle can ask for many copies."""
+    if len(values) > MOST_AXES:
+        raise ValueError("a tensor has an impossible shape")
+    return tuple(values)
+
+
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor | _LateTensor:
     if isinstance(storage, _LateStorage):
-        return _LateTensor(storage, tuple(shape), tuple(strides), offset)
+        return _LateTensor(storage, _sides(shape), _sides(strides), offset)
     if not isinstance(storage, Storage):
         raise ValueError("the pickle is damaged")
-    return StoredTensor(storage, tuple(shape), tuple(strides), offset)
+    return StoredTensor(storage, _sides(shape), _sides(strides), offset)
 
 
 _REBUILD: dict[str, Callable[..., Any]] = {

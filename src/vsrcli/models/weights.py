@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 DEFAULT_DEGRADATION = "video"
 DEFAULT_LOOK = "natural"  # of cards that state none
 SUFFIX = ".weights.h5"
+_REQUIRED = ("architecture", "scale", "degradation", "sha256")
+_KINDS: dict[str, tuple[type, str]] = {  # of a card's entries that commands read
+    **dict.fromkeys(("architecture", "degradation", "sha256", "look", "phase", "licence"), (str, "text")),
+    **dict.fromkeys(("scale", "parameters"), (int, "a whole number")),
+    **dict.fromkeys(("options", "measured", "validation"), (dict, "an object")),
+}
 
 
 @dataclass(frozen=True)
@@ -85,24 +91,53 @@ def read_weights(path: Path) -> Weights:
     """Read the card of a weight file, the ``.json`` file of the same name next to it.
 
     Raises:
-        ModelError: the file or its card is missing or unreadable.
+        ModelError: the file or its card is missing or unreadable, or the card lacks what commands need.
     """
     card = Weights(path, {}).card_path
     if not path.is_file():
         raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for those available")
     try:
-        weights = Weights(path, json.loads(card.read_text(encoding="utf-8")))
-        _ = weights.architecture, weights.scale
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} needs its model card {card.name!r} next to it: {error}") from error
+    try:
+        _check_card(content)
+        weights = Weights(path, content)
+        _ = weights.architecture
+    except (ValueError, ModelError) as error:
+        raise ModelError(
+            f"the model card {str(card)!r} cannot be used: {error}; fetch it again, or correct it"
+        ) from error
     return weights
+
+
+def _check_card(card: Any) -> None:
+    """Raise ValueError unless a card has the entries that commands read, of the right kinds."""
+    if not isinstance(card, dict):
+        raise ValueError("it is no object")
+    if missing := [name for name in _REQUIRED if name not in card]:
+        raise ValueError(f"{missing[0]!r} is missing")
+    for name, (kind, needed) in _KINDS.items():
+        value = card.get(name)
+        is_absent = value is None and name not in _REQUIRED and (kind is not str or name not in card)
+        if not is_absent and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"{name!r} is {str(value)[:40]!r}, and {needed} is needed")
+    for name, value in (card.get("options") or {}).items():
+        if not isinstance(value, int):
+            raise ValueError(f"option {name!r} is {str(value)[:40]!r}, and a whole number is needed")
 
 
 def list_weights() -> list[Weights]:
     """Return every usable weight file, sorted by name; the first folder wins where names repeat.
 
-    A file without a readable card is skipped, with a warning in the log.
+    A file without a card that can be used is skipped, with a warning in the log.
     """
+    return sorted(weights_in_order(), key=lambda weights: weights.name)
+
+
+def weights_in_order() -> list[Weights]:
+    """Return what :func:`list_weights` does in the order of folders, see :func:`weight_folders`, and of names
+    in a folder: of several for one model, scale, degradation and look, the first one is meant."""
     by_name: dict[str, Weights] = {}
     for folder in weight_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -112,7 +147,15 @@ def list_weights() -> list[Weights]:
                 logging.getLogger(__name__).warning("%s", error)
                 continue
             by_name.setdefault(weights.name, weights)
-    return sorted(by_name.values(), key=lambda weights: weights.name)
+    return list(by_name.values())
+
+
+def first_of_scales(weights: Iterable[Weights]) -> dict[int, Weights]:
+    """Return the first weights of each scale, by scale."""
+    first: dict[int, Weights] = {}
+    for each in weights:
+        first.setdefault(each.scale, each)
+    return dict(sorted(first.items()))
 
 
 def find_named_weights(model: str) -> Weights | None:
@@ -132,7 +175,7 @@ def find_named_weights(model: str) -> Weights | None:
 def find_weights(
     model: str, scale: int, degradation: str = DEFAULT_DEGRADATION, look: str = DEFAULT_LOOK
 ) -> Weights:
-    """Return the weights of a model at a native scale.
+    """Return the weights of a model at a native scale; of several the first in :func:`weights_in_order`.
 
     Args:
         model: name of an architecture.
@@ -143,7 +186,7 @@ def find_weights(
     Raises:
         ModelError: no such weights; the message lists those available.
     """
-    candidates = [w for w in list_weights() if w.card["architecture"] == model]
+    candidates = [w for w in weights_in_order() if w.card["architecture"] == model]
     for weights in candidates:
         found = (weights.scale, weights.card["degradation"], weights.look)
         if found == (scale, degradation, look):

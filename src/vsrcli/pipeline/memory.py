@@ -146,7 +146,7 @@ def estimate_memory(network: Architecture, workload: Workload, tiles: TilePlan) 
     """Return the estimated peak memory of one pass: with full windows, at the end of a shot."""
     engine = workload.engine if network.openvino_bytes and workload.engine == "openvino" else "keras"
     frame, output = workload.height * workload.width, workload.output_height * workload.output_width
-    tile = tiles.tile_height * tiles.tile_width
+    tile = network.tile_pixels or tiles.tile_height * tiles.tile_width
     tiled = tiles.overhead_factor * workload.height * workload.width
     result = _RGB_BYTES * frame * workload.scale**2
     lookahead = network.frames // 2
@@ -214,17 +214,18 @@ def choose_tiles(
     Raises:
         UsageError: no plan fits an explicit budget; or ``tile`` is too small for ``overlap``.
     """
-    is_auto, most = tile == "auto", network.max_side
-    sides = [tile if isinstance(tile, int) else None]
-    if is_auto:
+    is_auto, most = tile == "auto", network.max_size
+    sides: list[int | tuple[int, int] | None] = [tile if isinstance(tile, int) else None]
+    takes_frames = network.takes_frames(workload.height, workload.width)
+    if is_auto and most is None:
         sides = [*_tile_sides(workload, overlap, network.multiple)]
-    if most is not None and max(workload.height, workload.width) > most:
-        if not is_auto and (sides[0] or most + 1) > most:
-            raise UsageError(
-                f"--tile {tile}: {network.name} takes frames of {most} pixels a side at most; give --tile "
-                f"{most}, or leave it out"
-            )
-        sides = [side for side in sides if side is not None and side <= most] or [most]
+    elif is_auto and not takes_frames:
+        sides = [most]  # smaller tiles would be more, and none of them cheaper
+    elif most is not None and not takes_frames and (not isinstance(tile, int) or tile > min(most)):
+        raise UsageError(
+            f"--tile {tile}: {network.name} takes frames of {most[1]}x{most[0]} at most; give --tile "
+            f"{min(most)}, or leave it out"
+        )
     may_burst = network.module and (is_auto or budget.explicit)
     size = workload.height, workload.width
     plans = [
@@ -251,10 +252,12 @@ def choose_tiles(
 
 def relative_cost(network: Architecture, tiles: TilePlan) -> float:
     """Return the time of inference with tiles, relative to whole frames one after the other."""
-    recomputed = 0.0
+    recomputed, overhead = 0.0, tiles.overhead_factor
+    if network.tile_pixels:
+        overhead = len(tiles) * network.tile_pixels / (tiles.height * tiles.width)
     if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
         recomputed = _FEATURE_WORK_SHARE * _RECOMPUTED_FRAMES / tiles.burst
-    return tiles.overhead_factor * (1 + recomputed)
+    return overhead * (1 + recomputed)
 
 
 def max_tile_side(height: int, width: int, bytes_per_pixel: int, overlap: int) -> int | None:

@@ -127,12 +127,12 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     if options.same_size and options.size is not None:
         raise UsageError(f"{options.size} and --same-size both say how large; give one of them")
     check_extra_options(options.encode.extra)
-    engine = plan_engine(options.engine, options.device, options.precision)
     strength = interpolation_strength(options)
     if strength:
         models = tuple(find_models(each, options.scale, options.look) for each in options.models)
     else:
         models = (find_models(INTERPOLATION, options.scale),)
+    engine = plan_engine(options.engine, options.device, options.precision, models[0][0].runs_on)
     has_network = any(candidates[0].weights for candidates in models)
     budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
     ffmpeg = find_ffmpeg(options.ffmpeg)

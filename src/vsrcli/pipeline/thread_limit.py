@@ -21,14 +21,14 @@ def limit_network_threads(options: Options, threads: int | None) -> None:
     with contextlib.suppress(VsrError):  # the task itself reports it
         if threads is None or not options.strength:
             return
-        if all(each.weights is None for each in choose_models(options.models, options.scale)):
-            return
-        plan = plan_engine(options.engine, options.device, options.precision)
-        if plan.engine in ("auto", "onnxruntime") and onnxruntime_installed():
+        networks = [each for each in choose_models(options.models, options.scale) if each.weights]
+        requested = options.engine, options.device, options.precision
+        engines = {plan_engine(*requested, each.runs_on).engine for each in networks}
+        if engines & {"auto", "onnxruntime"} and onnxruntime_installed():
             from vsrcli.inference.onnxruntime_session import limit_threads
 
             limit_threads(threads)
-        if plan.engine in ("auto", "openvino") and openvino_installed():
+        if engines & {"auto", "openvino"} and openvino_installed():
             from vsrcli.inference.openvino import openvino_core
 
             openvino_core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})

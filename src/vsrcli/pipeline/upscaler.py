@@ -169,11 +169,13 @@ class PassUpscaler:
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
         """Halve the side of the tiles until the end of the run; raise ``error`` if they cannot be smaller."""
-        before = self.tiles
+        before, network = self.tiles, self._pass.model.architecture
+        if network.tile_pixels:
+            raise error  # smaller ones take as much
         side = max(before.tile_height, before.tile_width)
         try:
-            size, multiple = (before.height, before.width), self._pass.model.architecture.multiple
-            smaller = plan_tiles(*size, side // 2, self._pass.overlap, multiple=multiple)
+            size = before.height, before.width
+            smaller = plan_tiles(*size, side // 2, self._pass.overlap, multiple=network.multiple)
         except UsageError:
             raise error from None
         if max(smaller.tile_height, smaller.tile_width) >= side:

@@ -62,3 +62,9 @@ def format_timestamp(seconds: float, *, digits: int = 3, hours: bool = False) ->
     seconds_text = f"{remainder / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
     number, minutes = divmod(minutes, 60)
     return f"{number}:{minutes:02}:{seconds_text}" if number or hours else f"{minutes}:{seconds_text}"
+
+
+def last_line(error: Exception, most: int = 200) -> str:
+    """Return what a library says of an error: the last line of its text, as places in its code come first."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:most] if lines else type(error).__name__
