@@ -205,6 +205,44 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
     return path
 
 
+def empty_audio(folder: Path) -> Path:
+    """MPEG-TS that announces a second audio track without a packet, as recordings of broadcasts do."""
+    whole, path = folder / "two-tracks.ts", folder / "empty-track.ts"
+    run_ffmpeg(
+        *moving_pattern(24, rate="25"), *sine_tone(1), "-map", "0:v", "-map", "1:a", "-map", "1:a",
+        *_X264, *_YUV420P, *_AAC, whole,
+    )  # fmt: skip
+    data, empty = whole.read_bytes(), 0x102  # identifiers of its packets count from 0x100
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    kept = [packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != empty]
+    path.write_bytes(b"".join(kept))
+    return path
+
+
+def unknown_audio(folder: Path) -> Path:
+    """QuickTime with a second audio track in Apple's Positional Audio Codec, which ffmpeg cannot decode."""
+    path = folder / "positional.mov"
+    run_ffmpeg(
+        *moving_pattern(12), *sine_tone(0.5), "-map", "0:v", "-map", "1:a", "-map", "1:a",
+        *_X264, *_YUV420P, *_AAC, path,
+    )  # fmt: skip
+    data = path.read_bytes()
+    last_track = data.rindex(b"stsd")
+    renamed = data[last_track:].replace(b"mp4a", b"apac").replace(b"esds", b"free")  # which says AAC
+    path.write_bytes(data[:last_track] + renamed)
+    return path
+
+
+def ttml(folder: Path) -> Path:
+    """MP4 with TTML subtitles, which ffmpeg can write, and cannot read."""
+    path = folder / "ttml.mp4"
+    run_ffmpeg(
+        "-i", cfr(folder), "-i", subtitles(folder), "-map", "0", "-map", "1", "-c", "copy", "-c:s", "ttml",
+        path,
+    )  # fmt: skip
+    return path
+
+
 def attachments(folder: Path) -> Path:
     """Matroska with a font-like attachment, a JPEG cover and one audio track."""
     path = folder / "attachments.mkv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_every_container_into_every_other(
     assert [other.kind for other in after.other_streams] == [other.kind for other in before.other_streams]
     for old, new in zip(before.other_streams, after.other_streams, strict=True):
         assert old.codec == new.codec or f"note: audio #{old.index}" in done.err
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize(
+    ("function", "dropped"),
+    [(media.empty_audio, "audio #2"), (media.unknown_audio, "audio #2"), (media.ttml, "subtitle #2")],
+)
+def test_a_stream_that_cannot_be_used_is_dropped_with_a_notice(
+    function: Callable[..., Path], dropped: str, suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    path, target = sample(function), tmp_path / f"out{suffix}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    assert re.search(rf"note: {dropped} \(.*\) is dropped: .*(known|cannot decode ttml)", done.err)
+    assert [other.kind for other in probe(target).other_streams] == ["audio"]
+    assert len(times(target)) == len(times(path))
 
 
 def see_through(path: Path, ffmpeg: Ffmpeg) -> list[Frame]:

@@ -263,9 +263,14 @@ def _describe(other: OtherStream) -> str:
     return ", ".join(filter(None, (other.codec, other.language, other.title)))
 
 
+_PARAMETERS = {"audio": "sample rate or channels are", "video": "frame size is", "cover": "image size is"}
+
+
 def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
     if container.video_only:
         return _drop(stream, f"{container.name} has video only; --format matroska keeps it")
+    if not stream.is_readable:
+        return _drop(stream, f"no {_PARAMETERS[stream.kind]} known: it is empty, or of an unknown codec")
     decide = {
         "audio": _plan_audio,
         "subtitle": _plan_subtitle,
@@ -294,7 +299,8 @@ def _plan_subtitle(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) ->
     if stream.codec in container.subtitle_codecs:
         return _copy(stream)
     if stream.codec not in TEXT_SUBTITLES:
-        return _drop(stream, f"{container.name} cannot hold {stream.codec} subtitles (Matroska can)")
+        remedy = " (Matroska can)" if stream.codec in _MKV_SUBTITLES else ""
+        return _drop(stream, f"{container.name} cannot hold {stream.codec} subtitles{remedy}")
     loss = "; its styling is lost" if stream.codec in ("ass", "ssa") else ""
     return _convert(stream, container.subtitle_encoder, container, ffmpeg, loss)
 
@@ -333,5 +339,7 @@ def _convert(
             "cannot hold" if encoder is None else f"needs the encoder {encoder}, missing here, instead of"
         )
         return _drop(stream, f"{container.name} {problem} {stream.codec}")
+    if stream.codec not in ffmpeg.decodable_codecs():
+        return _drop(stream, f"this ffmpeg cannot decode {stream.codec} to convert it for {container.name}")
     note = f"{stream.codec} to {encoder}, since {container.name} cannot hold it{loss}"
     return StreamPlan(stream.index, stream.kind, stream.codec, "convert", note, encoder)

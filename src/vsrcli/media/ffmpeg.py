@@ -47,6 +47,10 @@ class Ffmpeg:
         """Return the names of all decoders of this build."""
         return _list_names(self.path, "-decoders")
 
+    def decodable_codecs(self) -> frozenset[str]:
+        """Return the names of all codecs that this build can decode (``dts``, whose decoder is ``dca``)."""
+        return _list_names(self.path, "-codecs", flag="D")
+
     def muxers(self) -> frozenset[str]:
         """Return the names of all container formats that this build can write."""
         return _list_names(self.path, "-muxers")
@@ -192,11 +196,20 @@ def _query(path: str, *arguments: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _list_names(path: str, listing: str) -> frozenset[str]:
-    """Return the second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line."""
+def _list_names(path: str, listing: str, flag: str = "") -> frozenset[str]:
+    """Return the second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line.
+
+    Args:
+        path: the executable.
+        listing: its option.
+        flag: list only rows whose first column begins with it.
+    """
     text = _query(path, listing)
     rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
     columns_per_row = (row.split(maxsplit=2) for row in rows)
     return frozenset(
-        name for columns in columns_per_row if len(columns) >= 2 for name in columns[1].split(",")
+        name
+        for columns in columns_per_row
+        if len(columns) >= 2 and columns[0].startswith(flag)
+        for name in columns[1].split(",")
     )

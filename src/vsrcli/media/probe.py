@@ -209,7 +209,18 @@ def _describe_other_stream(stream: Any, description: str) -> OtherStream:
         language=stream_language(metadata),
         title=stream_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summarize(stream, kind),
+        is_readable=_has_parameters(stream),
     )
+
+
+def _has_parameters(stream: Any) -> bool:
+    """Return whether audio states its sample rate and channels, and video its size; True for the others."""
+    context = stream.codec_context
+    if stream.type == "audio":
+        return context is not None and context.sample_rate > 0 and context.layout.nb_channels > 0
+    if stream.type == "video":
+        return context is not None and context.width > 0 and context.height > 0
+    return True
 
 
 def _summarize(stream: Any, kind: str) -> str:

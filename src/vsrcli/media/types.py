@@ -137,6 +137,8 @@ class OtherStream:
         codec: codec name (``aac``, ``subrip``, ``mov_text``, ``ttf`` …), or ``unknown``.
         language, title: from the metadata, or None.
         summary: a short phrase for people, such as ``5.1, 48000 Hz``.
+        is_readable: whether its parameters are known: sample rate and channels of audio, size of a video. No
+            container can hold one without, such as a sound that is announced and never comes.
     """
 
     index: int
@@ -145,6 +147,7 @@ class OtherStream:
     language: str | None = None
     title: str | None = None
     summary: str = ""
+    is_readable: bool = True
 
 
 @dataclass(frozen=True)
