@@ -19,7 +19,7 @@ LOSSLESS = ("--codec", "ffv1", "--pix-fmt", "bgr0")
 def times(path: Path) -> list[Fraction]:
     """Presentation times of the image, from the container's start."""
     source = probe(path)
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         stream = container.streams[source.video.index]
         base = Fraction(stream.time_base or 1)
         return sorted(p.pts * base - source.start for p in container.demux(stream) if p.pts is not None)
@@ -27,7 +27,7 @@ def times(path: Path) -> list[Fraction]:
 
 def packets(path: Path, kind: str) -> list[list[bytes]]:
     """The packets of every stream of a kind."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         streams = list(getattr(container.streams, kind))
         found: dict[int, list[bytes]] = {stream.index: [] for stream in streams}
         for packet in container.demux(streams) if streams else ():

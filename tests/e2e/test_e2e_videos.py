@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -136,6 +139,33 @@ def test_names(name: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
     monkeypatch.chdir(tmp_path / "out")
     assert vsr("upscale", *BICUBIC, "-y", "--", f"../in/{name}", name).status == 0
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="their file names are Unicode")
+def test_names_that_are_not_unicode(sample: Sample, tmp_path: Path) -> None:
+    path, target = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.mp4", b"caf\xe92.mkv"))
+    path.write_bytes(sample(media.cfr, frames=3).read_bytes())
+    log = tmp_path / "log.txt"
+    done = complete(spawn("upscale", path, target, *BICUBIC, "--progress", "json", "--log", log))
+    assert done.status == 0, done.err
+    start = json.loads(done.err.splitlines()[0])
+    assert (start["message_type"], start["source"], start["target"]) == ("start", str(path), str(target))
+    assert len(times(target)) == 3
+    assert "caf\\udce92.mkv" in log.read_text("utf-8")
+    assert complete(spawn("info", target, PYTHONIOENCODING="utf-8:strict")).status == 0
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_tags_in_another_encoding(suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path = tmp_path / f"tagged{suffix}"
+    tags = ("-metadata", "title=Caf#", "-metadata", "artist=#")
+    media.run_ffmpeg("-i", sample(media.cfr), "-c:v", "mpeg4", "-bf", 0, "-c:a", "copy", *tags, path)
+    path.write_bytes(path.read_bytes().replace(b"Caf#", b"Caf\xe9"))
+    target = tmp_path / f"out{suffix}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    assert len(times(target)) == len(times(path))
+    assert b"Caf\xe9" in target.read_bytes()
 
 
 def test_overwrite_replaces(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:

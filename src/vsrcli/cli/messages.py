@@ -43,7 +43,12 @@ class JsonMessages:
 
     def write(self, message_type: str, **content: Any) -> None:
         """Write one message; ``content`` must be serializable as JSON."""
-        line = json.dumps({"message_type": message_type, **content}, ensure_ascii=False)
+        message = {"message_type": message_type, **content}
+        line = json.dumps(message, ensure_ascii=False)
+        try:
+            line.encode()
+        except UnicodeEncodeError:  # of a file name that is not UTF-8: \udce9 for the byte e9
+            line = json.dumps(message)
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._file or sys.stderr, flush=True)
 

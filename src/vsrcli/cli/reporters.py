@@ -193,7 +193,7 @@ def start_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
         click.BadParameter: the file cannot be written.
     """
     try:
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise click.BadParameter(
             f"{str(file)!r} cannot be written ({error.strerror}); name another file", param_hint="--log"

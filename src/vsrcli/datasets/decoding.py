@@ -34,7 +34,7 @@ def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
     """
     frame = None
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"no video in {str(path)!r}; {remedy}")
             for frame in container.decode(video=0):

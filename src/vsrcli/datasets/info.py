@@ -192,7 +192,7 @@ def _image_size(path: Path, problems: list[str]) -> str:
 def _video_facts(path: Path, problems: list[str]) -> tuple[str, int, float]:
     """Return size, frames and seconds of a video, as its container states them."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 problems.append(f"no video in {str(path)!r}; remove it from the folder")

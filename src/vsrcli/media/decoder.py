@@ -17,7 +17,7 @@ from typing import Any, Self
 from vsrcli.errors import DecodeError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
-from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
+from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url, open_input
 from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
 from vsrcli.media.stream_description import has_no_timestamps
@@ -67,8 +67,6 @@ def decode_command(
         from_stdin: read the source's container from stdin instead of its file.
         ffmpeg: the executable.
     """
-    import ffmpeg as builder  # the package ffmpeg-python
-
     video = source.video
     input_options: dict[str, Any] = {
         **safe_input_options(source.container),
@@ -107,12 +105,12 @@ def decode_command(
         "c:v": "rawvideo",
         "f": "nut",
         "noautoscale": None,
+        "map_metadata": "-1",
     }
     if from_stdin:
         input_options["f"] = source.container
-    stream = builder.input("pipe:0" if from_stdin else file_url(source.path), **input_options)[
-        str(video.index)
-    ]
+    url = "pipe:0" if from_stdin else file_url(source.path)
+    stream = open_input(url, input_options)[str(video.index)]
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # Level "info" reports a change of size; its other messages are dropped.
     return build_command(ffmpeg, stream, "pipe:1", options, global_options=flags, loglevel="info")

@@ -22,6 +22,7 @@ MINIMUM_RELEASE = 6
 """Oldest supported major release: the first with ``-fps_mode`` and ``-enc_time_base``."""
 
 _QUIET_FLAGS = ("-nostdin", "-hide_banner", "-nostats")
+_NOT_TEXT = "\ue000bytes:"  # begins the placeholder of an argument; a private-use character
 _TRIAL_TIMEOUT = 20  # seconds; a driver that hangs must not block the program
 
 
@@ -99,6 +100,18 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
     )
 
 
+def open_input(url: str, options: Mapping[str, Any]) -> Any:
+    """Return ffmpeg-python's node of an input, for ``build_command``. File names may be any bytes.
+
+    Args:
+        url: address (``pipe:0``, or ``file:`` and a path).
+        options: input options without their dash.
+    """
+    import ffmpeg as builder  # the package ffmpeg-python
+
+    return builder.input(_as_text(url), **options)
+
+
 def build_command(
     ffmpeg: Ffmpeg,
     stream: Any,
@@ -126,9 +139,27 @@ def build_command(
     import ffmpeg as builder  # the package ffmpeg-python
 
     prefix = [ffmpeg.path, *_QUIET_FLAGS, "-loglevel", f"level+{loglevel}", *global_options]
-    command: list[str] = builder.output(stream, target, **options).compile(cmd=prefix)
+    texts = {key: value if value is None else _as_text(value) for key, value in options.items()}
+    compiled: list[str] = builder.output(stream, _as_text(target), **texts).compile(cmd=prefix)
+    command = [_from_text(argument) for argument in compiled]
     at = command.index("-map")
     return [*command[:at], *extra_inputs, *command[at : at + 2], *repeated_options, *command[at + 2 :]]
+
+
+def _as_text(argument: str) -> str:
+    """Return the argument, or a placeholder if it is not Unicode; ffmpeg-python hashes all as UTF-8."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return _NOT_TEXT + os.fsencode(argument).hex()
+    return argument
+
+
+def _from_text(argument: str) -> str:
+    """Return the argument that ``_as_text`` was given."""
+    if argument.startswith(_NOT_TEXT):
+        return os.fsdecode(bytes.fromhex(argument.removeprefix(_NOT_TEXT)))
+    return argument
 
 
 def file_url(path: Path) -> str:

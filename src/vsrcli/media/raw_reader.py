@@ -75,7 +75,8 @@ class RawFrameReader:
         import av
 
         try:
-            with av.open(self.process.stdout, format="nut", buffer_size=1 << 20) as container:
+            pipe = self.process.stdout
+            with av.open(pipe, format="nut", buffer_size=1 << 20, metadata_errors="replace") as container:
                 for packet in self._packets(container):
                     yield self._parse_frame(packet)
         except (av.FFmpegError, OSError, EOFError) as error:

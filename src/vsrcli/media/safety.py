@@ -111,7 +111,9 @@ def open_output_file(file: Path, muxer: str) -> Any:
     """
     import av
 
-    return av.open(file_url(file), format=muxer, options={"protocol_whitelist": "file"})
+    return av.open(
+        file_url(file), format=muxer, options={"protocol_whitelist": "file"}, metadata_errors="replace"
+    )
 
 
 def limit_decoder(stream: Any) -> None:

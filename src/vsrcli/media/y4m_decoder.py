@@ -88,7 +88,8 @@ class Y4mDecoder(Decoder):
         video, number = self.source.video, 0
         dtype = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
         try:
-            container: Any = av.open(process.stdout, format="nut", buffer_size=1 << 20)
+            pipe = process.stdout
+            container: Any = av.open(pipe, format="nut", buffer_size=1 << 20, metadata_errors="replace")
             with container:
                 for packet in container.demux(container.streams.video[0]):
                     if packet.size:
