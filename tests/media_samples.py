@@ -6,6 +6,7 @@ otherwise, and change from frame to frame. Nothing is downloaded.
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,6 +150,28 @@ def rotated(folder: Path, *, degrees: int = 90) -> Path:
     path = folder / f"rotated-{degrees}.mp4"
     run_ffmpeg("-display_rotation:v:0", str(-degrees), "-i", upright, "-c", "copy", path)
     return path
+
+
+def cropped(folder: Path, *, suffix: str = ".mov", degrees: int = 0) -> Path:
+    """A video of 64x48, of which its container hides 4 columns at the left, 2 at the right, 6 rows at the
+    bottom (QuickTime's clean aperture, Matroska's pixel crop), and that is then rotated clockwise."""
+    whole, path = folder / "whole.mov", folder / "aperture.mov"
+    run_ffmpeg(*moving_pattern(6), *_X264, *_YUV420P, whole)
+    data = bytearray(whole.read_bytes())
+    # Width, height, and the distances between the centres, all as fractions.
+    numbers = (58, 1, 42, 1, 1, 1, -3, 1)
+    box = struct.pack(">I4s8i", 40, b"clap", *numbers)
+    at = data.index(b"avcC") - 4
+    parents = [
+        data.index(name) - 4 for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")
+    ]
+    for parent in parents:
+        size = int.from_bytes(data[parent : parent + 4], "big") + len(box)
+        data[parent : parent + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data[:at] + box + data[at:])
+    result = folder / f"cropped-{degrees}{suffix}"
+    run_ffmpeg("-display_rotation:v:0", -degrees, "-i", path, "-c", "copy", result)
+    return result
 
 
 def anamorphic(folder: Path, *, suffix: str = ".mp4") -> Path:

@@ -58,6 +58,21 @@ def test_every_frame_at_its_time(
     assert f"{len(times(path))} frames in " in done.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("suffix", "degrees"), [(".mov", 0), (".mkv", 0), (".mov", 90)])
+def test_what_the_container_crops_is_cut_off(
+    suffix: str, degrees: int, sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    path, target = sample(media.cropped, suffix=suffix, degrees=degrees), tmp_path / "out.mkv"
+    visible = pixels(path.with_name("whole.mov"))[:, 0:42, 4:62]
+    np.testing.assert_array_equal(pixels(path), np.rot90(visible, -degrees // 90, axes=(1, 2)))
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    video = probe(target).video
+    assert sorted((video.width, video.height)) == [84, 116]
+    assert len(times(target)) == len(times(path))
+    assert f"{video.width // 2}x{video.height // 2}" in vsr("info", path).out
+
+
 def test_colours_and_depth_survive(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     path, target = sample(media.ten_bit), tmp_path / "out.mkv"
     assert vsr("upscale", path, target, *BICUBIC).status == 0

@@ -79,6 +79,8 @@ def decode_command(
         input_options["err_detect"] = "explode"
     if source.pts_offset:
         input_options["itsoffset"] = source.pts_offset
+    if "-apply_cropping" in ffmpeg.help("long"):  # 7.1 on; a filter crops, with every ffmpeg
+        input_options["apply_cropping"] = "codec"
     if seek is not None:
         # -ss counts from the container's start; seek a little earlier, since it is rounded to microseconds.
         offset = seek - source.start - _SEEK_MARGIN
@@ -90,12 +92,16 @@ def decode_command(
         decode_filter(
             resolved,
             video.pix_fmt,
-            (video.width, video.height),
+            video.coded_size,
             high_bit_depth=video.is_high_bit_depth,
             alpha=alpha,
             ffmpeg=ffmpeg,
         )
     )
+    if crop := video.crop:  # of R'G'B', which has whole pixels
+        width, height = video.coded_size
+        size = f"{width - crop.left - crop.right}:{height - crop.top - crop.bottom}"
+        filters.append(f"crop={size}:{crop.left}:{crop.top}:exact=1")
     # Rotate last: fields are rows, and left-sited chroma must not become top-sited.
     filters += _ROTATION_FILTERS[video.is_mirrored, video.rotation]
     options = {

@@ -6,6 +6,7 @@ and a summary lists what was replaced.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -101,11 +102,12 @@ class RawFrameReader:
             yield packet
 
     def _size_change_is_hidden(self) -> bool:
-        """Return whether the size changed to one of as many pixels (64x48 to 48x64), so of as many bytes."""
+        """Return whether the size changed to one of as many bytes: of as many pixels (64x48 to 48x64), or any
+        that is cropped."""
         if self._changed_size is None:
             return False
-        width, height = self._changed_size
-        return width * height == self._source.video.width * self._source.video.height
+        video, pixels = self._source.video, math.prod(self._changed_size)
+        return video.crop is not None or pixels == video.width * video.height
 
     def _parse_frame(self, packet: Any) -> Frame:
         video = self._source.video
@@ -152,10 +154,8 @@ class RawFrameReader:
     def _on_stderr_line(self, line: str) -> None:
         """Record damage and size changes; runs in the thread that drains stderr."""
         size, video = parse_size_change(line), self._source.video
-        if size is not None:
-            is_sideways = video.rotation in (90, 270)
-            if size != ((video.height, video.width) if is_sideways else (video.width, video.height)):
-                self._changed_size = size
+        if size is not None and size != video.coded_size:
+            self._changed_size = size
         if is_damage_message(line):
             self.damage_messages.append(line)
 

@@ -11,12 +11,13 @@ from typing import Any
 from vsrcli.media import color as colors
 from vsrcli.media.alpha import has_transparency
 from vsrcli.media.color import content_light_level, mastering_display, unsupported_side_data
-from vsrcli.media.types import Color, VideoStream
+from vsrcli.media.types import Color, Crop, VideoStream
 
 _MAX_FRAME_RATE = 1000
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 _STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its id and language stand before the colon
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+_CROP = re.compile(r"\s*Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")  # left, right, top, bottom
 _CHROMA_LOCATION = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
@@ -32,6 +33,8 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
     metadata = lowercase_tags(stream.metadata)
     pix_fmt = _pixel_format(context, frame, metadata)
     width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
+    if crop := _crop(container, stream.index, width, height):
+        width, height = width - crop.left - crop.right, height - crop.top - crop.bottom
     # libav reports counterclockwise degrees; VideoStream.rotation is clockwise, in quarter turns.
     rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
     pixel_aspect = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
@@ -66,7 +69,21 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         content_light=content_light_level(frame),
         timecode=metadata.get("timecode"),
         unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
+        crop=crop,
     )
+
+
+def _crop(container: Any, index: int, width: int, height: int) -> Crop | None:
+    """Return what the container crops of frames of this size; None for nothing, or all."""
+    number = -1
+    for line in _dump(container).splitlines():
+        if stream := _STREAM_LINE.match(line):
+            number = int(stream[1])
+        elif number == index and (match := _CROP.match(line)):
+            left, right, top, bottom = map(int, match.groups())
+            is_valid = any((top, bottom, left, right)) and top + bottom < height and left + right < width
+            return Crop(top, bottom, left, right) if is_valid else None
+    return None
 
 
 def _color(container: Any, stream: Any, frame: Any | None) -> Color:
@@ -92,18 +109,22 @@ def _chroma_location(container: Any, index: int) -> str | None:
 
 def stream_descriptions(container: Any) -> dict[int, str]:
     """Return libavformat's one-line description of each stream, by index: facts that PyAV does not expose."""
+    matches = (_STREAM_LINE.match(line) for line in _dump(container).splitlines())
+    return {int(line[1]): line[2] for line in matches if line}
+
+
+def _dump(container: Any) -> str:
+    """Return libavformat's description of the container and its streams."""
     import av.logging as log
 
     previous_level = log.get_level()
     try:
         log.set_level(log.VERBOSE)
         log.set_libav_level(log.VERBOSE)
-        text = container.dumps_format()
+        return container.dumps_format()
     finally:
         log.set_libav_level(log.INFO)
         log.set_level(previous_level)
-    matches = (_STREAM_LINE.match(line) for line in text.splitlines())
-    return {int(line[1]): line[2] for line in matches if line}
 
 
 def _is_mirrored(frame: Any | None) -> bool:

@@ -61,13 +61,23 @@ class ContentLightLevel:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Pixels at the borders of coded frames that the container hides (QuickTime's clean aperture)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
 class VideoStream:
-    """The video stream that is upscaled, as it is displayed (after rotation).
+    """The video stream that is upscaled, as it is displayed (cropped and rotated).
 
     Attributes:
         index: stream index in the container.
         codec: codec name (``h264``).
-        width, height: pixels as displayed, after ``rotation``.
+        width, height: pixels as displayed, after ``crop`` and ``rotation``.
         rotation: clockwise degrees (0, 90, 180, 270) that players must apply; the decoder applies it,
             so frames are upright.
         pix_fmt: as coded (``yuv420p10le``).
@@ -89,6 +99,7 @@ class VideoStream:
         timecode: of the first frame (``01:00:00:00``, ``;`` before the frames: drop frame), or None.
         unsupported_features: what else the stream contains and no output can keep (closed captions,
             Dolby Vision …), as phrases for notices.
+        crop: borders that the decoder cuts off, before it rotates; None: there are none.
     """
 
     index: int
@@ -114,6 +125,14 @@ class VideoStream:
     content_light: ContentLightLevel | None = None
     timecode: str | None = None
     unsupported_features: tuple[str, ...] = ()
+    crop: Crop | None = None
+
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """(width, height) of coded frames, before ``crop`` and ``rotation``."""
+        upright = (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
+        crop = self.crop or Crop(0, 0, 0, 0)
+        return upright[0] + crop.left + crop.right, upright[1] + crop.top + crop.bottom
 
     @property
     def is_interlaced(self) -> bool:
