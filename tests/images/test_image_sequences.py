@@ -95,6 +95,23 @@ def test_a_single_image(vsr: Vsr, tmp_path: Path, suffix: str) -> None:
     assert names(tmp_path) == [f"in{suffix}", f"out{suffix}"]
 
 
+@pytest.mark.parametrize("target", ["new/", "new/large.png"])
+def test_the_folder_of_a_single_image_is_created(vsr: Vsr, tmp_path: Path, target: str) -> None:
+    source = image_samples.write_image(tmp_path / "photo.png", image_samples.smooth_codes())
+    stderr_of(vsr("upscale", source, f"{tmp_path}/{target}", *TWICE))
+    (image,) = (tmp_path / "new").iterdir()
+    np.testing.assert_array_equal(image_samples.read_codes(image), expected(image_samples.read_codes(source)))
+
+
+def test_the_folder_of_a_frame_stays_only_with_the_frame(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "frame.png"
+    failed = vsr("upscale", sample(media.cfr), target, *TWICE, "--frames", "1", "--start", "100")
+    failed.fails(1)
+    assert names(tmp_path) == []
+    stderr_of(vsr("upscale", sample(media.cfr), target, *TWICE, "--frames", "1"))
+    assert names(tmp_path / "new") == ["frame.png"]
+
+
 def test_a_photo_is_stored_upright_and_keeps_its_exif(vsr: Vsr, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera"

@@ -83,6 +83,38 @@ def _read_list(file: Path) -> list[FileStamp]:
         return []
 
 
+class OutputFolder:
+    """The folder of output images, made if it is missing, and removed again if it stays empty.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_new = False
+
+    def create(self) -> None:
+        """Make the folder, unless it exists.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            self._is_new = not self.path.is_dir()
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} cannot be made ({error.strerror}); choose another folder"
+            ) from error
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder if ``create`` made it and nothing is in it. Can be called repeatedly."""
+        if self._is_new:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+
 class ImageWorkDir(WorkDir):
     """A :class:`~vsrcli.system.files.WorkDir` inside the output folder, whose lists of images stay in it.
 
@@ -93,22 +125,15 @@ class ImageWorkDir(WorkDir):
     def __init__(self, naming: OutputNaming) -> None:
         super().__init__(workdir_name(naming))
         self.output_folder = naming.folder
-        self._created_folder = False
+        self._folder = OutputFolder(naming.folder)
 
     def open(self) -> None:
-        folder = self.output_folder
-        try:
-            self._created_folder = not folder.is_dir()
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another folder") from error
+        self._folder.create()
         super().open()
 
     def close(self) -> None:
         super().close()
-        if self._created_folder:
-            with contextlib.suppress(OSError):
-                self.output_folder.rmdir()  # unless something is in it
+        self._folder.remove_if_empty()
 
     def remove_except(self, names: Iterable[str], pattern: str = f"*{_LIST_SUFFIX}") -> None:
         super().remove_except(names, pattern)

@@ -20,7 +20,7 @@ from vsrcli.images.encoding import encode_image_file
 from vsrcli.images.metadata import ImageMetadata, read_metadata
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.probe import probe_image
-from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error
+from vsrcli.images.publish import ImageWorkDir, OutputFolder, PendingImages, write_error
 from vsrcli.images.reader import Image, read_image
 from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.ffmpeg_writer import SegmentFile
@@ -90,7 +90,12 @@ class ImageWriter(FrameWriter):
         self._background = BackgroundWriter(self._write_image, queue_depth(plan.width * plan.height * 8))
         self._pending = PendingImages(workdir, overwrite=plan.overwrite) if workdir is not None else None
         self._part_file = temporary_name(plan.target)  # of a single image
+        self._folder = OutputFolder(plan.naming.folder)  # of a single image; that of others is the workdir's
         self._first_pts = self._last_pts = 0
+
+    def start(self) -> None:
+        if self._pending is None:
+            self._folder.create()
 
     def write(self, frame: Frame) -> None:
         """Append a frame; a background thread encodes it, a few frames later.
@@ -127,6 +132,7 @@ class ImageWriter(FrameWriter):
     def abort(self) -> None:
         self._background.cancel(lambda: None)
         remove_temporary(self._part_file)
+        self._folder.remove_if_empty()
         if self._pending is not None:
             self._pending.discard()
 
