@@ -20,6 +20,7 @@ from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.ffmpeg_writer import Destination
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
@@ -227,6 +228,22 @@ def test_tiny_videos(
     target = tmp_path / name
     upscale(sample(media.cfr, frames=count), target)
     assert len(frames(target)) == count
+
+
+def test_rewriting_the_file_in_place_is_progress(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """``+faststart`` moves gigabytes within the file, whose size stays; ffmpeg must not be killed for it."""
+    source, target = probe(sample(media.cfr)), tmp_path / "a.mp4"
+    container = choose_container(target, None, ffmpeg)
+    plan = plan_output(source, target, container, width=64, height=48, span=Span(None, None), ffmpeg=ffmpeg)
+    destination = Destination(plan, source)
+    before_the_start = destination.progress_marker()
+    destination.part_file.write_bytes(bytes(100))
+    os.utime(destination.part_file, (1000, 1000))
+    written = destination.progress_marker()
+    assert before_the_start != written == destination.progress_marker()
+    with destination.part_file.open("r+b") as file:
+        file.write(b"moov")
+    assert destination.progress_marker() != written
 
 
 def test_without_other_streams(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:

@@ -77,7 +77,7 @@ class Destination:
 
     def start(self, command: list[str], on_line: Callable[[str], None]) -> FFmpegProcess:
         """Start ffmpeg; ``on_line`` receives every line of its stderr."""
-        return FFmpegProcess(command, stdin=True, on_line=on_line, progress_marker=self._part_file_bytes)
+        return FFmpegProcess(command, stdin=True, on_line=on_line, progress_marker=self.progress_marker)
 
     def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
         """Check what ffmpeg has written.
@@ -111,11 +111,16 @@ class Destination:
         """Return why the output of ``count`` frames cannot be written; None if only ffmpeg knows."""
         return None
 
-    def _part_file_bytes(self) -> int:
-        """Return the bytes written so far, which show that ffmpeg makes progress."""
+    def progress_marker(self) -> object:
+        """Return a value that changes while ffmpeg writes: size and time of the unfinished file.
+
+        The size alone does not change while ``+faststart`` moves the index to the front, which rewrites the
+        whole file in place.
+        """
         with contextlib.suppress(OSError):
-            return self.part_file.stat().st_size
-        return 0
+            stat = self.part_file.stat()
+            return stat.st_size, stat.st_mtime_ns
+        return None
 
 
 class FFmpegWriter:
