@@ -81,6 +81,17 @@ def test_wrong_usage(vsr: Vsr, tmp_path: Path, options: tuple[str, ...], words: 
     assert words in run.err
 
 
+def test_the_preview_of_a_format_that_cannot_be_written_is_matroska(vsr: Vsr, tmp_path: Path) -> None:
+    video = media.cfr(tmp_path, suffix=".flv", audio=False)
+    run = vsr("preview", video, *BICUBIC)
+    assert run.status == 0, run.err
+    assert len(frames_of(video.with_name(f"{video.stem}-preview.mkv"))) == 12
+
+
+def test_a_preview_is_a_file(vsr: Vsr, tmp_path: Path) -> None:
+    vsr("preview", media.cfr(tmp_path), "-", *BICUBIC).fails(2, "-: a preview is a file")
+
+
 def test_a_start_after_the_end_is_an_error_with_the_length(vsr: Vsr, tmp_path: Path) -> None:
     run = vsr("preview", media.cfr(tmp_path), tmp_path / "o.mkv", *BICUBIC, "--at", "1:00")
     assert run.status == 1

@@ -51,6 +51,13 @@ def test_sound_only(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
     vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, "audio only")
 
 
+def test_a_video_of_an_unknown_codec(folder: Path, tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
+    path = tmp_path / "raw.mov"
+    data = sample(media.cfr, suffix=".mov").read_bytes()
+    path.write_bytes(data.replace(b"avc1", b"brhq").replace(b"avcC", b"free"))
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, "raw.mov", "cannot be decoded", "brhq")
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_video_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
     whole = tmp_path / f"video{suffix}"

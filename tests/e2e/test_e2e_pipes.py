@@ -350,6 +350,13 @@ def test_a_target_that_exists_is_said_before_stdin_is_read(tmp_path: Path) -> No
     piped("upscale", "-", tmp_path / "out.xyz", *BICUBIC, stdin=b"").fails(1, ".xyz")
 
 
+def test_several_processes_cannot_share_stdin(tmp_path: Path, sample: Sample) -> None:
+    video, target = sample(media.cfr), tmp_path / "out.mkv"
+    done = piped("upscale", "-", target, *BICUBIC, "--workers", 2, "--max-memory", "300M", stdin=video)
+    done.fails(2, "--workers 2", "stdin", "save the video to a file")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_terminals_are_refused(sample: Sample, tmp_path: Path) -> None:
     video = sample(media.cfr)
     ours, theirs = pty.openpty()

@@ -17,6 +17,8 @@ from vsrcli.cli.upscale_options import preview_options
 from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
+from vsrcli.media.containers import is_video_extension
+from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
 from vsrcli.system.files import temporary_folder
 from vsrcli.system.signals import catch_signals, raise_if_cancelled
@@ -60,8 +62,9 @@ def preview(
     """Upscale a few seconds and estimate the time and file size of the whole video.
 
     The preview is upscaled exactly as the whole video would be, with its sound. OUT defaults to the name of
-    IN with "-preview". Where there are sharp weights, and no --look was chosen, a second video, with "-looks"
-    in its name, shows Lanczos, natural and sharp side by side.
+    IN with "-preview", as .mkv if such a video cannot be written. Where there are sharp weights, and no
+    --look was chosen, a second video, with "-looks" in its name, shows Lanczos, natural and sharp side by
+    side.
     """
     if seconds <= 0:
         raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
@@ -81,6 +84,8 @@ def preview(
     )
     if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a video, so name one; one image: vsr upscale --frames 1")
+    if target == STDIO:
+        raise UsageError("-: a preview is a file, which may have a second one beside it; name it")
     target = target or _default_target(source)
     latest, compared = LatestProgress(), looks_target(target)
     with (
@@ -184,13 +189,17 @@ def estimate_full_run(video: PreviewVideo, result: Result, progress: Progress) -
 
 
 def _default_target(source: Path) -> Path:
-    """Return ``NAME-preview.EXT``; for an image sequence, ``FOLDER-preview.mp4`` in the parent folder."""
+    """Return ``NAME-preview.EXT``, with ``.mkv`` if no such video can be written.
+
+    For an image sequence, ``FOLDER-preview.mp4`` in the parent folder.
+    """
     if source.is_dir():
         return source.with_name(f"{source.name}-preview.mp4")
     if is_image_target(source):
         folder = source.absolute().parent
         return folder.with_name(f"{folder.name}-preview.mp4")
-    return source.with_name(f"{source.stem}-preview{source.suffix}")
+    suffix = source.suffix if is_video_extension(source.suffix) else ".mkv"
+    return source.with_name(f"{source.stem}-preview{suffix}")
 
 
 def _probe_video(path: Path, fps: Fraction | None) -> PreviewVideo:

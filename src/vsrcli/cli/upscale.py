@@ -15,7 +15,7 @@ from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
 from vsrcli.cli.upscale_options import upscale_options
 from vsrcli.cli.upscale_values import build_options
-from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.errors import SignalInterruptError, UsageError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
@@ -76,6 +76,8 @@ def upscale(
     context = click.get_current_context()
     check_applicable(context, values, "stdout" if target == STDIO else "file")
     request = WorkerRequest(workers, cluster, strict)
+    if request and source == STDIO:
+        raise UsageError(f"{request.text}: stdin can be read only once; save the video to a file first")
     options = request.options(build_options(**values))
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console

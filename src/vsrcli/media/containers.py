@@ -169,6 +169,11 @@ STDOUT_CONTAINERS = {container.muxer: container for container in (_Y4M, _NUT, _M
 """Containers that can be written to stdout, by muxer; the first is the default."""
 
 
+def is_video_extension(suffix: str) -> bool:
+    """Return whether an extension, such as ``.mkv``, names a container that can be written."""
+    return suffix.lower() in _BY_EXTENSION
+
+
 def choose_container(target: Path, format_name: str | None, ffmpeg: Ffmpeg) -> Container:
     """Return the container of a target: by its extension; on stdout by ``--format``.
 

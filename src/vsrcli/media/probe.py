@@ -24,7 +24,7 @@ from vsrcli.media.types import Chapter, OtherStream, Source
 
 # Playlist demuxers are not allowed; these signatures name the commonest in messages.
 _PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"[playlist]")
-_STREAM_CODEC = re.compile(r"\w+: (\w+)(?: \((\w{4}) / 0x)?")  # kind: codec (tag / its number)
+_STREAM_CODEC = re.compile(r"\w+: (\w+)(?:[^(]*\((\w{4}) / 0x)?")  # kind: codec (tag / its number)
 _Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
 _MAX_PACKETS_TO_FIRST_FRAME = 500
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -137,6 +137,14 @@ def _select_video_stream(container: Any, path: Path) -> Any:
         if not _is_cover(stream) and stream.codec_context is not None
     ]
     if not candidates:
+        undecodable = [stream for stream in container.streams.video if not _is_cover(stream)]
+        if undecodable:
+            description = stream_descriptions(container).get(undecodable[0].index, "")
+            codec = _undecodable_codec_name(undecodable[0], description)
+            raise InputError(
+                f"{path} has a video that cannot be decoded (codec {codec}); "
+                "convert it with a program that can"
+            )
         if container.streams.audio:
             raise InputError(f"{path} has audio only, no video; give a file with a video stream")
         raise InputError(f"{path} has no video stream; give a file with one")
