@@ -56,6 +56,25 @@ def test_a_video_for_the_web_begins_with_its_index(vsr: Vsr, tmp_path: Path) -> 
     assert content.index(b"moov") < content.index(b"mdat")
 
 
+@pytest.mark.parametrize("segment", ["auto", "none"])
+def test_repeated_options_all_count(vsr: Vsr, tmp_path: Path, segment: str) -> None:
+    options = ("x264-params=keyint=7", "x264-params=bframes=0", "metadata=comment=one", "metadata=artist=two")
+    arguments = [argument for option in options for argument in ("-e", option)]
+    run = vsr("upscale", media.cfr(tmp_path), tmp_path / "o.mkv", *BICUBIC, "--segment", segment, *arguments)
+    assert run.status == 0, run.err
+    content = (tmp_path / "o.mkv").read_bytes()
+    assert b"keyint=7 " in content  # as x264 writes them
+    assert b"bframes=0 " in content
+    with av.open(str(tmp_path / "o.mkv")) as made:
+        assert (made.metadata["COMMENT"], made.metadata["ARTIST"]) == ("one", "two")
+
+
+def test_options_of_which_one_would_have_no_effect_are_refused(vsr: Vsr, tmp_path: Path) -> None:
+    video = media.cfr(tmp_path)
+    run = vsr("upscale", video, tmp_path / "o.mkv", *BICUBIC, "-e", "tune=film", "-e", "tune=grain")
+    run.fails(2, "tune=film", "tune=grain", "leave one out")
+
+
 def test_what_is_said_besides_wins() -> None:
     given = EncodeOptions(crf=11, preset="fast", pix_fmt="yuv444p", extra=(("tune", "grain"),))
     found = apply_preset("web", given)

@@ -234,7 +234,8 @@ _encoding_options = combine_options(
         "-e",
         "--encoder-option",
         "extra",
-        "Pass an option to the encoder, such as tune=grain; repeatable.",
+        "Pass an option to the encoder, such as tune=grain; repeatable, and x264-params and other lists are "
+        "joined.",
         type=SettingParam(),
         multiple=True,
         group="Encoding",

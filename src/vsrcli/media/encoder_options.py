@@ -5,6 +5,7 @@ Options that the user gives win over those of a preset, and these over defaults.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.types import Color, Source
 
 _VIDEO_FILTER_KEYS = ("vf", "filter", "filter:v", "filter:v:0")
-_LIST_SEPARATORS = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
+_FLAG_OPTIONS = ("flags", "flags2", "movflags")
+_REPEATABLE_OPTION = "metadata"  # of which each sets another tag
 FIXED_THREADS = 8  # see with_fixed_threads
 _X265_THREADS = "frame-threads=3"  # all that its result depends on
 
@@ -200,12 +202,49 @@ def video_encoder_options(
     # By default setsar rounds to terms below 100; H.264 and H.265 can state 16 bits.
     filters = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
     for option, value in (*hdr_params.items(), ("filter:v:0", filters), *options.extra):
-        key = option.removeprefix("-")
-        if key in _VIDEO_FILTER_KEYS:
-            key = "filter:v:0"  # after the conversion, which it would otherwise replace
-        separator = "," if key == "filter:v:0" else _LIST_SEPARATORS.get(key)
-        result[key] = f"{result[key]}{separator}{value}" if separator and key in result else value
-    return tuple(result.items())
+        key = _option_key(option)  # filters: after the conversion, which they would otherwise replace
+        separator = _list_separator(key, value)
+        result[key] = f"{result[key]}{separator}{value}" if separator is not None and key in result else value
+    tags = [(key, value) for key, value in options.extra if is_repeatable(key)]
+    return (*((key, value) for key, value in result.items() if not is_repeatable(key)), *tags)
+
+
+def check_repeated_options(extra_options: Iterable[tuple[str, str]]) -> None:
+    """Check that every option of the user has an effect; lists, such as ``x264-params``, are joined.
+
+    Args:
+        extra_options: (key, value), as in ``EncodeOptions.extra``.
+
+    Raises:
+        UsageError: one is given twice, with two values of which the encoder would take the last one only.
+    """
+    values: dict[str, str] = {}
+    for option, value in extra_options:
+        key = _option_key(option)
+        is_joined = is_repeatable(key) or _list_separator(key, value) is not None
+        if not is_joined and values.setdefault(key, value) != value:
+            raise UsageError(f"-e {key}={values[key]} and -e {key}={value} exclude each other; leave one out")
+
+
+def is_repeatable(option: str) -> bool:
+    """Return whether ffmpeg itself takes several values of an option."""
+    return option.removeprefix("-").partition(":")[0] == _REPEATABLE_OPTION
+
+
+def _option_key(option: str) -> str:
+    """Return an option without its dash, and every name of the video's filters as the same one."""
+    key = option.removeprefix("-")
+    return "filter:v:0" if key in _VIDEO_FILTER_KEYS else key
+
+
+def _list_separator(key: str, value: str) -> str | None:
+    """Return what separates ``value`` from earlier ones of a list; None if the option is no list."""
+    name = key.partition(":")[0]
+    if key == "filter:v:0":
+        return ","
+    if name in _FLAG_OPTIONS:
+        return "" if value.startswith(("+", "-")) else "+"
+    return ":" if name.endswith("-params") or name == "x264opts" else None
 
 
 def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 from vsrcli.errors import EncodeError
 from vsrcli.media.color import hdr_input_options, supports_hdr_input_options
 from vsrcli.media.containers import StreamPlan
+from vsrcli.media.encoder_options import is_repeatable
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.output_plan import OutputPlan
@@ -101,11 +102,16 @@ def mux_command(
     if plan.timescale is not None:
         options["video_track_timescale"] = str(plan.timescale)
     options.update(
-        (key, value) for key, value in plan.video_options if not (encoded_input and key == "filter:v:0")
+        (key, value)
+        for key, value in plan.video_options
+        if not is_repeatable(key) and not (encoded_input and key == "filter:v:0")
     )
     repeated_options = stream_metadata("v:0", _video_tags(plan, source))
     repeated_options += _global_tags(plan, source)
     repeated_options += map_other_streams(plan, source, scratch)
+    for key, value in plan.video_options:
+        if is_repeatable(key):
+            repeated_options += [f"-{key.removeprefix('-')}", value]
     url = "pipe:1" if plan.to_stdout else file_url(output_file)
     return build_command(
         ffmpeg,

@@ -29,7 +29,7 @@ from vsrcli.inference.selection import (
     select_passes,
 )
 from vsrcli.media.containers import Container, choose_container
-from vsrcli.media.encoder_options import with_fixed_threads
+from vsrcli.media.encoder_options import check_repeated_options, with_fixed_threads
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.planning import check_target, plan_output
@@ -127,6 +127,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     if options.same_size and options.size is not None:
         raise UsageError(f"{options.size} and --same-size both say how large; give one of them")
     check_extra_options(options.encode.extra)
+    check_repeated_options(options.encode.extra)
     strength = interpolation_strength(options)
     if strength:
         models = tuple(find_models(each, options.scale, options.look) for each in options.models)
