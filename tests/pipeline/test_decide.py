@@ -76,6 +76,9 @@ class ListedFfmpeg(Ffmpeg):
     def decoders(self) -> frozenset[str]:
         return frozenset(("h264",))
 
+    def decodable_codecs(self) -> frozenset[str]:
+        return frozenset(("h264", "aac", "mov_text"))
+
     def muxers(self) -> frozenset[str]:
         return frozenset(("mp4", "mov", "matroska", "webm", "nut", "yuv4mpegpipe"))
 
