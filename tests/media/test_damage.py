@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,34 @@ def test_gaps_at_both_ends(source: Source) -> None:
     shown, concealer = concealed(source, [80, 120], [0, 40, 80, 120, 160])
     assert shown == [(0, 80), (40, 80), (80, 80), (120, 120), (160, 120)]
     assert concealer.summary().endswith("at 0:00:00.000 to 0:00:00.040, 0:00:00.160")
+
+
+def test_gap_before_damage_is_reported(source: Source) -> None:
+    """ffmpeg may report it only after later frames, if its pipe was full: they are read meanwhile."""
+    reports: list[str] = []
+
+    def decoded() -> Iterator[Frame]:
+        for at in (0, 80, 120, 160):
+            if at == 160:
+                reports.append("damaged")
+            yield Frame(np.full((1, 1, 3), at, np.uint8), at, Fraction(1, 1000))
+
+    concealer = DamageConcealer(source, np.array([0, 40, 80, 120, 160]), lambda: bool(reports))
+    assert [frame.pts for frame in concealer.conceal(decoded())] == [0, 40, 80, 120, 160]
+    assert concealer.replaced_ticks == [40]
+
+
+def test_damage_after_a_harmless_gap(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap without damage does not keep later ones from being filled."""
+    monkeypatch.setattr("vsrcli.media.raw_reader._CONFIRMATION_SECONDS", 0)
+    in_file = list(range(0, 2000, 40))
+    lost = {80, 1600}
+    shown: list[int] = []
+    frames = [Frame(np.zeros((1, 1, 3), np.uint8), at, Fraction(1, 1000)) for at in in_file if at not in lost]
+    concealer = DamageConcealer(source, np.array(in_file), lambda: len(shown) > 20)
+    for frame in concealer.conceal(frames):
+        shown.append(frame.pts)
+    assert shown == [at for at in in_file if at != 80]
 
 
 def test_gaps_without_damage_stay(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +144,23 @@ def test_undamaged_video_is_identical(sample: Sample, ffmpeg: Ffmpeg) -> None:
             assert one.pts == two.pts
             np.testing.assert_array_equal(one.pixels, two.pixels)
     assert other.warnings == []
+
+
+def test_decoder_that_gets_stuck(tmp_path: Path, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg's decoder of H.264 gives no frame after a lost reference, and at the end one error for ever."""
+    monkeypatch.setattr("vsrcli.media.raw_reader._STANDSTILL_SECONDS", 1)
+    whole = media.cfr(tmp_path, frames=48, suffix=".mkv", audio=False)
+    path = media.without_packet(whole, 6)
+    with Decoder(probe(path), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        frames = list(decoder)
+    assert [frame.pts for frame in frames] == frame_ticks(probe(whole)).tolist()
+    assert any("shown as far as they can be decoded" in text for text in decoder.warnings)
+    with Decoder(probe(whole), ffmpeg=ffmpeg) as decoder:
+        difference = [
+            float(np.abs(one.pixels.astype(float) - other.pixels).mean())
+            for one, other in zip(decoder, frames, strict=True)
+        ]
+    assert max(difference[24:]) < 10  # not a still for the rest of the video
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -18,7 +18,12 @@ from vsrcli.errors import DecodeError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
-from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
+from vsrcli.media.raw_reader import (
+    DamageConcealer,
+    IncompleteStreamError,
+    RawFrameReader,
+    format_ticks,
+)
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
 from vsrcli.media.stream_description import has_no_timestamps
 from vsrcli.media.timing import frame_ticks, keyframe_before
@@ -194,7 +199,7 @@ class Decoder:
         Raises:
             DecodeError: data of the frames so far was damaged.
         """
-        if self._reader is not None and self._reader.damage_messages and self._strict:
+        if self._reader is not None and self._reader.damage_count and self._strict:
             raise self._error("the file is damaged; repair it or get a complete copy")
 
     def close(self) -> None:
@@ -238,28 +243,41 @@ class Decoder:
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the frames of the span from one ffmpeg that begins at ``seek``."""
-        command = decode_command(
-            self.source,
-            seek,
-            deinterlace=self._deinterlace,
-            alpha=self._alpha,
-            strict=self._strict,
-            discard_damaged=self._tolerant and not self._times_from_packets,
-            ffmpeg=self._ffmpeg,
-        )
-        ignore_damage = not self._strict
-        reader = RawFrameReader(
-            self.source, command, alpha=self._alpha, tolerant=self._tolerant, ignore_damage=ignore_damage
-        )
-        self._reader = reader
+        reader = self._open_reader(seek, discard_damaged=self._tolerant and not self._times_from_packets)
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
         except IncompleteStreamError as incomplete:
             error = self._error(incomplete.reason)
             raise (error if self.frame_count else _FirstFrameError(error)) from None
         finally:
-            reader.process.kill()
-            self.warnings += reader.warnings
+            self._close_reader()
+
+    def _open_reader(self, seek: Fraction | None, *, discard_damaged: bool) -> RawFrameReader:
+        """Start ffmpeg at ``seek``; its reader is ``_reader`` until the next one."""
+        command = decode_command(
+            self.source,
+            seek,
+            deinterlace=self._deinterlace,
+            alpha=self._alpha,
+            strict=self._strict,
+            discard_damaged=discard_damaged,
+            ffmpeg=self._ffmpeg,
+        )
+        self._reader = RawFrameReader(
+            self.source,
+            command,
+            alpha=self._alpha,
+            tolerant=self._tolerant,
+            ignore_damage=not self._strict,
+            stop_if_stuck=discard_damaged,
+        )
+        return self._reader
+
+    def _close_reader(self) -> None:
+        """End ffmpeg and collect the warnings of its reader."""
+        if self._reader is not None:
+            self._reader.process.kill()
+            self.warnings += [text for text in self._reader.warnings if text not in self.warnings]
 
     def _select_span(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
         """Yield and count the frames of the span; return whether ``frames`` was exhausted."""
@@ -290,13 +308,37 @@ class Decoder:
             ticks = frame_ticks(self.source)
             if start is not None:
                 ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
-            concealer = DamageConcealer(self.source, ticks, lambda: bool(reader.damage_messages))
+            concealer = DamageConcealer(
+                self.source, ticks, lambda: reader.damage_count > 0 or reader.has_decoder_error
+            )
             try:
-                yield from concealer.conceal(reader.frames())
+                yield from concealer.conceal(self._frames_despite_stop(reader))
             finally:
                 self.warnings += filter(None, [concealer.summary()])
         else:
             yield from reader.frames()
+
+    def _frames_despite_stop(self, reader: RawFrameReader) -> Iterator[Frame]:
+        """Yield the reader's frames; if its decoder got stuck, those after them as another one shows them.
+
+        That one does not drop incomplete frames, which is what the first one cannot recover from.
+        """
+        last: Frame | None = None
+        for last in reader.frames():
+            yield last
+        if not reader.is_stuck:
+            return
+        since = "" if last is None else f" after {format_ticks(self.source, last.pts)}"
+        self.warnings.append(
+            f"the file is damaged: incomplete frames{since} are shown as far as they can be decoded"
+        )
+        self._close_reader()
+        start = self._start if last is None else last.time
+        if start is not None:
+            start = keyframe_before(self.source, start - (_DEINTERLACE_LEAD_IN if self._deinterlace else 0))
+        for frame in self._open_reader(start, discard_damaged=False).frames():
+            if last is None or frame.pts > last.pts:
+                yield frame
 
     def _frames_at_packet_times(self, reader: RawFrameReader) -> Iterator[Frame]:
         ticks = frame_ticks(self.source).tolist()
