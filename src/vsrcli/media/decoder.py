@@ -19,6 +19,7 @@ from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.raw_reader import (
+    KEEP_GOING,
     DamageConcealer,
     IncompleteStreamError,
     RawFrameReader,
@@ -200,7 +201,9 @@ class Decoder:
             DecodeError: data of the frames so far was damaged.
         """
         if self._reader is not None and self._reader.damage_count and self._strict:
-            raise self._error("the file is damaged; repair it or get a complete copy")
+            raise self._error(
+                "the file is damaged; repair it or get a complete copy, or use --keep-going", KEEP_GOING
+            )
 
     def close(self) -> None:
         """Kill ffmpeg if it still runs. Safe to call any number of times."""
@@ -247,7 +250,7 @@ class Decoder:
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
         except IncompleteStreamError as incomplete:
-            error = self._error(incomplete.reason)
+            error = self._error(incomplete.reason, incomplete.resume_option)
             raise (error if self.frame_count else _FirstFrameError(error)) from None
         finally:
             self._close_reader()
@@ -347,10 +350,12 @@ class Decoder:
                 raise IncompleteStreamError(f"the container has {number} frames, but more can be decoded")
             yield replace(frame, pts=ticks[number])
 
-    def _error(self, reason: str) -> DecodeError:
+    def _error(self, reason: str, resume_option: str | None = "") -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
         progress = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
-        return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
+        error = DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
+        error.resume_option = resume_option
+        return error
 
 
 class _FirstFrameError(Exception):

@@ -20,6 +20,7 @@ from vsrcli.media.safety import find_bad_ts_packets, find_truncation
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.text import format_timestamp
 
+KEEP_GOING = "--keep-going"
 _CONFIRMATION_SECONDS = 1.0  # ffmpeg reports damage through another pipe, possibly after the frame
 _CONFIRMATION_FRAMES, _CONFIRMATION_BYTES = 16, 1 << 26  # and, where its pipe is full, after later ones
 _MAX_LONG_WAITS = 3
@@ -34,11 +35,13 @@ class IncompleteStreamError(Exception):
 
     Attributes:
         reason: a phrase for a message.
+        resume_option: see :class:`~vsrcli.errors.VsrError`.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, resume_option: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.resume_option = resume_option
 
 
 class RawFrameReader:
@@ -173,8 +176,10 @@ class RawFrameReader:
         ended_normally = status == 0 and error is None
         if not ended_normally or not (self._tolerant or (self._ignore_damage and truncation is None)):
             remedy = "repair it or get a complete copy"
+            has_crashed = not self.damage_count and truncation is None  # the next run may not
             raise IncompleteStreamError(
-                f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going")
+                f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going"),
+                "" if has_crashed else None if self._tolerant else KEEP_GOING,
             )
         count = self.damage_count
         self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
