@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.raw_reader import DamageConcealer
 from vsrcli.media.safety import find_bad_ts_packets
-from vsrcli.media.timing import frame_ticks
+from vsrcli.media.timing import find_jump_back, frame_ticks
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
@@ -189,3 +191,37 @@ def test_corrupt_transport_packets(corrupt_ts: Path, sample: Sample, ffmpeg: Ffm
     with Decoder(probe(corrupt_ts), tolerant=True, ffmpeg=ffmpeg) as decoder:
         list(decoder)
     assert any("3 of its transport packets" in text for text in decoder.warnings)
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_two_recordings_in_one_file(suffix: str, tolerant: bool, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """Their clocks begin at the same time: an error, whose command makes one recording of them."""
+    one, path = (tmp_path / f"{name}{suffix}" for name in ("one", "two"))
+    encoder = "-c:v", "mpeg2video", "-q:v", "2", "-bf", "2"
+    media.run_ffmpeg(*media.moving_pattern(30, rate="25"), *encoder, one)
+    path.write_bytes(one.read_bytes() * 2)
+    with (
+        pytest.raises(DecodeError, match=r"timestamps jump back by 1\.\d+ s after 0:00:01\.") as caught,
+        Decoder(probe(path), tolerant=tolerant, ffmpeg=ffmpeg) as decoder,
+    ):
+        list(decoder)
+    command = shlex.split(str(caught.value).partition("first: ")[2])
+    assert command[0] == "ffmpeg"
+    joined = tmp_path / command[-1]
+    media.run_ffmpeg(*command[1:-1], joined)
+    with Decoder(probe(joined), ffmpeg=ffmpeg) as decoder:
+        assert len(list(decoder)) == 60
+
+
+def test_other_timestamps_do_not_jump_back(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for function in (media.mpegts, media.mpegts_wrapping, media.mpegts_mid_stream, media.vfr, media.avi):
+        assert find_jump_back(probe(function(tmp_path))) is None
+    source = probe(sample(media.mpegts))
+    one_wrong = [3600 * number for number in range(20)]
+    one_wrong[8] = 2**32
+    packets = [SimpleNamespace(dts=ticks) for ticks in one_wrong]
+    monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
+    assert find_jump_back(source) is None

@@ -8,13 +8,15 @@ without touching a pixel:
 
 from __future__ import annotations
 
+import contextlib
 import math
+import shlex
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Self
 
-from vsrcli.errors import DecodeError
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
@@ -27,7 +29,7 @@ from vsrcli.media.raw_reader import (
 )
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
 from vsrcli.media.stream_description import has_no_timestamps
-from vsrcli.media.timing import frame_ticks, keyframe_before
+from vsrcli.media.timing import Jump, find_jump_back, frame_ticks, keyframe_before
 from vsrcli.media.types import Frame, Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
@@ -41,6 +43,7 @@ _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
     (True, 180): ["hflip"],
     (True, 270): ["transpose=clock_flip"],
 }
+_MAX_DECODED_AHEAD = 10  # seconds of frames in ffmpeg that are lost when it stops
 _SEEK_MARGIN = Fraction(1, 100)
 # Containers that can be recordings of a running transmission, which may begin between key frames.
 _TRANSMISSION_CONTAINERS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
@@ -147,8 +150,9 @@ class Decoder:
         pid: process id of ffmpeg, or None before the first frame.
 
     Raises (while iterating):
-        DecodeError: ffmpeg failed or was killed, data is damaged or missing, the frame size changes, or no
-            frame lies in the span. Iteration never ends silently before the video does.
+        DecodeError: ffmpeg failed or was killed, data is damaged or missing, the frame size changes,
+            timestamps jump back, or no frame lies in the span. Iteration never ends silently before the
+            video does.
     """
 
     def __init__(
@@ -177,6 +181,7 @@ class Decoder:
         self._tolerant = tolerant
         self._reader: RawFrameReader | None = None
         self._frames: Generator[Frame] | None = None
+        self._last_time: Fraction | None = None  # of the last frame that was decoded
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +206,7 @@ class Decoder:
             DecodeError: data of the frames so far was damaged.
         """
         if self._reader is not None and self._reader.damage_count and self._strict:
-            raise self._error(
+            raise self._jump_error_if_near() or self._error(
                 "the file is damaged; repair it or get a complete copy, or use --keep-going", KEEP_GOING
             )
 
@@ -213,6 +218,8 @@ class Decoder:
     def _decode(self) -> Generator[Frame]:
         if self._max_frames is not None and self._max_frames <= 0:
             return
+        if self._tolerant and (jump := find_jump_back(self.source)):
+            raise self._jump_error(jump)
         seek = self._seek_point()
         while True:
             try:
@@ -250,7 +257,7 @@ class Decoder:
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
         except IncompleteStreamError as incomplete:
-            error = self._error(incomplete.reason, incomplete.resume_option)
+            error = self._jump_error_if_near() or self._error(incomplete.reason, incomplete.resume_option)
             raise (error if self.frame_count else _FirstFrameError(error)) from None
         finally:
             self._close_reader()
@@ -285,6 +292,7 @@ class Decoder:
     def _select_span(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
         """Yield and count the frames of the span; return whether ``frames`` was exhausted."""
         for frame in frames:
+            self._last_time = frame.time
             if self._start is not None and frame.time < self._start:
                 continue
             if self._end is not None and frame.time >= self._end:
@@ -349,6 +357,28 @@ class Decoder:
             if number == len(ticks):
                 raise IncompleteStreamError(f"the container has {number} frames, but more can be decoded")
             yield replace(frame, pts=ticks[number])
+
+    def _jump_error_if_near(self) -> DecodeError | None:
+        """Return an error if timestamps jump back about where decoding has stopped."""
+        if self._last_time is None or self._tolerant:
+            return None
+        with contextlib.suppress(InputError):
+            jump = find_jump_back(self.source)
+            if jump is not None and jump.time < self._last_time + _MAX_DECODED_AHEAD:
+                return self._jump_error(jump)
+        return None
+
+    def _jump_error(self, jump: Jump) -> DecodeError:
+        time = format_ticks(self.source, round(jump.time / self.source.video.time_base))
+        remedy = "split the video there"
+        if self._is_transmission:  # ffmpeg joins these
+            copy = shlex.join(["ffmpeg", "-i", str(self.source.path), "-map", "0", "-c", "copy", "joined.ts"])
+            remedy = f"make one recording of it first: {copy}"
+        return self._error(
+            f"timestamps jump back by {float(jump.length):.3g} s after {time}, as in several recordings in "
+            f"one file; {remedy}",
+            None,
+        )
 
     def _error(self, reason: str, resume_option: str | None = "") -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""

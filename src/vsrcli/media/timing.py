@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -20,6 +21,8 @@ _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 100
 _INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
 _RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
+_MIN_JUMP = Fraction(1, 2)  # seconds; a smaller one may be damage
+_JUMP_PACKETS = 3  # on either side, since one wrong timestamp is no jump
 
 
 def frame_times(
@@ -55,6 +58,38 @@ def frame_ticks(source: Source) -> np.ndarray:
     time_base = source.video.time_base
     ticks = np.fromiter((int(time / time_base) for time in _packet_times(source)), np.int64)
     return np.sort(ticks)
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Where timestamps go back to an earlier time and on from there, as in two recordings in one file.
+
+    Attributes:
+        time: of the last frame before, in seconds on the container's clock.
+        length: seconds by which timestamps go back.
+    """
+
+    time: Fraction
+    length: Fraction
+
+
+def find_jump_back(source: Source) -> Jump | None:
+    """Return the first place where timestamps jump back, None if there is none; reads all packets.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if has_no_timestamps(source.container, source.video.codec):
+        return None
+    time_base = source.video.time_base
+    ticks = np.fromiter((packet.dts for packet in _packets(source) if packet.dts is not None), np.int64)
+    for index in np.flatnonzero(np.diff(ticks) < -float(_MIN_JUMP / time_base)).tolist():
+        before = ticks[max(index + 1 - _JUMP_PACKETS, 0) : index + 1]
+        after = ticks[index + 1 : index + 1 + _JUMP_PACKETS]
+        if before.min() > after.max():
+            length = int(before[-1] - after[0]) * time_base
+            return Jump(int(before[-1]) * time_base, length)
+    return None
 
 
 def constant_frame_rate(ticks: np.ndarray, declared: Fraction | None, time_base: Fraction) -> Fraction | None:
@@ -169,16 +204,21 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
 
 def _packet_times(source: Source) -> Iterator[Fraction]:
     """Yield presentation times in decoding order, in seconds."""
+    for packet in _packets(source):
+        ticks = _packet_ticks(packet, source)
+        if ticks is not None:
+            yield ticks * Fraction(packet.time_base or source.video.time_base)
+
+
+def _packets(source: Source) -> Iterator[Any]:
+    """Yield the packets of the video, in decoding order."""
     import av
 
     try:
         with open_media(source.path, format_name=source.container) as container:
-            stream = container.streams[source.video.index]
-            time_base = Fraction(stream.time_base or source.video.time_base)
-            for packet in container.demux(stream):
-                ticks = _packet_ticks(packet, source)
-                if ticks is not None:
-                    yield ticks * time_base
+            for packet in container.demux(container.streams[source.video.index]):
+                raise_if_cancelled()  # a file may have millions of packets
+                yield packet
     except (av.FFmpegError, OSError) as error:
         raise InputError(
             f"{source.path} cannot be read to its end; check the file", details=str(error)
