@@ -225,3 +225,23 @@ def test_other_timestamps_do_not_jump_back(
     packets = [SimpleNamespace(dts=ticks) for ticks in one_wrong]
     monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
     assert find_jump_back(source) is None
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+@pytest.mark.parametrize("header", [0, 8])
+def test_h264_in_avi(bframes: int, header: int, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """It has no timestamps: a lost packet must not move all later frames forward."""
+    whole = tmp_path / "video.avi"
+    options = "-c:v", "libx264", "-bf", bframes, "-g", "12", "-threads", "1", "-pix_fmt", "yuv420p"
+    media.run_ffmpeg(*media.moving_pattern(48, rate="25"), *options, whole)
+    with Decoder(probe(whole), ffmpeg=ffmpeg) as decoder:
+        expected = list(decoder)
+    with Decoder(probe(whole), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        assert [frame.pts for frame in decoder] == [frame.pts for frame in expected]
+    path = media.without_packet(whole, 15, header=header)
+    with Decoder(probe(path), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        frames = list(decoder)
+    assert "1 damaged frame was replaced by the frame before: at 0:00:00." in decoder.warnings[0]
+    assert [frame.pts for frame in frames] == [frame.pts for frame in expected]
+    for one, other in zip(expected[24:], frames[24:], strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)

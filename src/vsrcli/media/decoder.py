@@ -26,10 +26,17 @@ from vsrcli.media.raw_reader import (
     IncompleteStreamError,
     RawFrameReader,
     format_ticks,
+    place_by_packets,
 )
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
 from vsrcli.media.stream_description import has_no_timestamps
-from vsrcli.media.timing import Jump, find_jump_back, frame_ticks, keyframe_before
+from vsrcli.media.timing import (
+    Jump,
+    find_jump_back,
+    frame_ticks,
+    keyframe_before,
+    read_indexed_times,
+)
 from vsrcli.media.types import Frame, Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
@@ -312,22 +319,23 @@ class Decoder:
 
     def _timed_frames(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the reader's frames with their times corrected or gaps filled, where the source needs it."""
-        if self._times_from_packets:
-            yield from self._frames_at_packet_times(reader)
-        elif self._tolerant:
-            start = seek if seek is not None else self._start
-            ticks = frame_ticks(self.source)
-            if start is not None:
-                ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
-            concealer = DamageConcealer(
-                self.source, ticks, lambda: reader.damage_count > 0 or reader.has_decoder_error
-            )
-            try:
-                yield from concealer.conceal(self._frames_despite_stop(reader))
-            finally:
-                self.warnings += filter(None, [concealer.summary()])
+        if not self._tolerant:
+            yield from self._frames_at_packet_times(reader) if self._times_from_packets else reader.frames()
+            return
+        if self._times_from_packets:  # never decoded from a key frame on
+            times = read_indexed_times(self.source)
+            ticks, is_damaged = times.frames, times.has_hidden_frames
+            frames = place_by_packets(reader.frames(), times, reader.has_damage)
         else:
-            yield from reader.frames()
+            ticks, is_damaged = frame_ticks(self.source), False
+            if (start := self._start if seek is None else seek) is not None:
+                ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
+            frames = self._frames_despite_stop(reader)
+        concealer = DamageConcealer(self.source, ticks, lambda: is_damaged or reader.has_damage())
+        try:
+            yield from concealer.conceal(frames)
+        finally:
+            self.warnings += filter(None, [concealer.summary()])
 
     def _frames_despite_stop(self, reader: RawFrameReader) -> Iterator[Frame]:
         """Yield the reader's frames; if its decoder got stuck, those after them as another one shows them.

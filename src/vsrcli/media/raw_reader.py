@@ -17,6 +17,7 @@ import numpy as np
 
 from vsrcli.media.process import FFmpegProcess, is_damage_message, is_decoder_error, parse_size_change
 from vsrcli.media.safety import find_bad_ts_packets, find_truncation
+from vsrcli.media.timing import IndexedTimes
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.text import format_timestamp
 
@@ -89,6 +90,10 @@ class RawFrameReader:
         self._stop_if_stuck = stop_if_stuck
         self._frame_count = self._reports_since_frame = 0
         self.process = FFmpegProcess(command, stdout=True, on_line=self._on_stderr_line)
+
+    def has_damage(self) -> bool:
+        """Whether ffmpeg or its decoder has reported damage so far."""
+        return self.damage_count > 0 or self.has_decoder_error
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame that ffmpeg decodes.
@@ -206,6 +211,48 @@ class RawFrameReader:
         )
 
 
+def place_by_packets(
+    frames: Iterable[Frame], times: IndexedTimes, has_damage: Callable[[], bool]
+) -> Iterator[Frame]:
+    """Yield frames at the times of an AVI's index, leaving out those of packets that gave no frame.
+
+    ffmpeg numbers frames by the packets after which they come, so numbers are missing where packets give
+    none. Within the few frames that a decoder reorders, the one that is missing may be another one; if one of
+    the first few packets gives none, the frames up to the end may be one early.
+
+    Args:
+        frames: as ffmpeg gives them.
+        times: of the file.
+        has_damage: returns whether ffmpeg has reported damage so far; without it, no frame is missing.
+    """
+    numbers: dict[int, int] = {dts: number for number, dts in enumerate(times.packet_dts.tolist())}
+    previous_number: int | None = None
+    place, wait_count = -1, 0
+    for frame in frames:
+        following = 0 if previous_number is None else previous_number + 1
+        # At the end of the file, the decoder gives the last frames without any packet.
+        number = numbers.get(frame.pts, following)
+        step = 1 if previous_number is None else max(number - previous_number, 1)
+        previous_number = max(number, following)
+        if step > 1:
+            wait_count += not has_damage()
+            if not _is_true_soon(has_damage, _CONFIRMATION_SECONDS if wait_count <= _MAX_LONG_WAITS else 0):
+                step = 1
+        place += step
+        if place < len(times.packets):
+            yield replace(frame, pts=int(times.packets[place]))
+
+
+def _is_true_soon(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether a condition holds within some seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 class DamageConcealer:
     """Fill in frames that the container has but the decoder could not decode.
 
@@ -289,12 +336,7 @@ class DamageConcealer:
                 break
             self._frames_ahead.append(ahead)
         wait_seconds = _CONFIRMATION_SECONDS if self._harmless_gaps < _MAX_LONG_WAITS else 0
-        deadline = time.monotonic() + wait_seconds
-        while not self._has_damage():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
-        return True
+        return _is_true_soon(self._has_damage, wait_seconds)
 
     def _format_range(self, run: np.ndarray) -> str:
         """Return ``0:01.240`` or ``0:01.240 to 0:01.320``, counted from the video's start."""
