@@ -225,8 +225,6 @@ class Decoder:
     def _decode(self) -> Generator[Frame]:
         if self._max_frames is not None and self._max_frames <= 0:
             return
-        if self._tolerant and (jump := find_jump_back(self.source)):
-            raise self._jump_error(jump)
         seek = self._seek_point()
         while True:
             try:
@@ -260,6 +258,8 @@ class Decoder:
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the frames of the span from one ffmpeg that begins at ``seek``."""
+        if self._tolerant and (jump := find_jump_back(self.source)):
+            raise self._jump_error(jump)
         reader = self._open_reader(seek, discard_damaged=self._tolerant and not self._times_from_packets)
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
