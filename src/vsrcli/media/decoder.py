@@ -328,7 +328,10 @@ class Decoder:
             frames = place_by_packets(reader.frames(), times, reader.has_damage)
         else:
             ticks, is_damaged = frame_ticks(self.source), False
-            if (start := self._start if seek is None else seek) is not None:
+            start = self._start if seek is None else seek
+            if self._is_transmission:  # may begin between key frames: what cannot be shown is no damage
+                start = max(start or 0, self.source.video.start)
+            if start is not None:
                 ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
             frames = self._frames_despite_stop(reader)
         concealer = DamageConcealer(self.source, ticks, lambda: is_damaged or reader.has_damage())
