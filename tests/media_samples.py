@@ -323,6 +323,23 @@ def damaged(original: Path, *, at: float = 0.5, length: int = 200) -> Path:
     return path
 
 
+def without_packet(original: Path, number: int, *, header: int = 0) -> Path:
+    """A file whose ``number``-th video packet, in decoding order, is zeros but for its first 5 bytes.
+
+    With the bytes that ``header`` takes in the container before it, if those are to be zeros, too.
+    """
+    import av
+
+    with av.open(str(original)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = original.read_bytes()
+    begin = data.index(packets[number])
+    kept, end = begin + (-header or 5), begin + len(packets[number])
+    path = original.with_name(f"without-{number}-{original.name}")
+    path.write_bytes(data[:kept] + bytes(end - kept) + data[end:])
+    return path
+
+
 def encoded(
     folder: Path,
     name: str,

@@ -35,6 +35,7 @@ class VsrError(Exception):
     Attributes:
         exit_status: of the process.
         saved_frames: frames of an unfinished output that another run can resume after.
+        resume_option: option that the command needs to resume: empty if none; None if it would fail again.
     """
 
     exit_status = 1
@@ -43,6 +44,7 @@ class VsrError(Exception):
         super().__init__(message)
         self.details = details.strip()
         self.saved_frames = 0
+        self.resume_option: str | None = ""
 
 
 class UsageError(VsrError):

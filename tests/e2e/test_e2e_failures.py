@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,7 +64,30 @@ def test_a_video_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, samp
     whole = tmp_path / f"video{suffix}"
     whole.write_bytes(sample(media.cfr, frames=24, suffix=suffix).read_bytes())
     path = media.truncated(whole)
-    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, path.name)
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, path.name, "truncated", "--keep-going")
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC, "--dry-run").fails(1, path.name, "truncated")
+
+
+def test_damage_in_the_middle(tmp_path: Path, vsr: Vsr) -> None:
+    """The command that goes on from the frames before the damage is given, and does."""
+    whole = tmp_path / "video.mkv"
+    pattern = media.moving_pattern(160, size="320x240")  # more than ffmpeg decodes ahead
+    media.run_ffmpeg(*pattern, "-c:v", "libx264", "-g", "12", "-pix_fmt", "yuv420p", whole)
+    command = (
+        "upscale",
+        media.damaged(whole, at=0.9, length=600),
+        tmp_path / "out.mp4",
+        *BICUBIC,
+        "--segment",
+        12,
+    )
+    done = vsr(*command)
+    done.fails(1, "damaged", "--keep-going")
+    assert re.search(r" frames are saved.*; to resume: vsr upscale .* --keep-going$", done.err, re.MULTILINE)
+    done = vsr(*command, "--keep-going")
+    assert done.status == 0
+    assert "resuming at frame" in done.err
+    assert "replaced by the frame before" in done.err
 
 
 def test_targets_that_cannot_be(folder: Path, sample: Sample, vsr: Vsr) -> None:

@@ -132,6 +132,14 @@ def test_a_number_of_frames(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     assert len(times(target)) == 12
 
 
+def test_a_number_of_frames_of_a_recording(tmp_path: Path, vsr: Vsr) -> None:
+    """Packets before the first key frame of a recording show nothing, and do not count."""
+    path, target = media.mpegts_mid_stream(tmp_path), tmp_path / "out.mkv"
+    assert vsr("upscale", path, tmp_path / "whole.mkv", *BICUBIC).status == 0
+    assert vsr("upscale", path, target, *BICUBIC, "--frames", "4").status == 0
+    assert times(target) == times(tmp_path / "whole.mkv")[:4]
+
+
 NAMES = [
     "two words.mp4",
     'it\'s "quoted".mp4',

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.raw_reader import DamageConcealer
 from vsrcli.media.safety import find_bad_ts_packets
-from vsrcli.media.timing import frame_ticks
+from vsrcli.media.timing import find_jump_back, frame_ticks
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
@@ -51,6 +53,34 @@ def test_gaps_at_both_ends(source: Source) -> None:
     shown, concealer = concealed(source, [80, 120], [0, 40, 80, 120, 160])
     assert shown == [(0, 80), (40, 80), (80, 80), (120, 120), (160, 120)]
     assert concealer.summary().endswith("at 0:00:00.000 to 0:00:00.040, 0:00:00.160")
+
+
+def test_gap_before_damage_is_reported(source: Source) -> None:
+    """ffmpeg may report it only after later frames, if its pipe was full: they are read meanwhile."""
+    reports: list[str] = []
+
+    def decoded() -> Iterator[Frame]:
+        for at in (0, 80, 120, 160):
+            if at == 160:
+                reports.append("damaged")
+            yield Frame(np.full((1, 1, 3), at, np.uint8), at, Fraction(1, 1000))
+
+    concealer = DamageConcealer(source, np.array([0, 40, 80, 120, 160]), lambda: bool(reports))
+    assert [frame.pts for frame in concealer.conceal(decoded())] == [0, 40, 80, 120, 160]
+    assert concealer.replaced_ticks == [40]
+
+
+def test_damage_after_a_harmless_gap(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gap without damage does not keep later ones from being filled."""
+    monkeypatch.setattr("vsrcli.media.raw_reader._CONFIRMATION_SECONDS", 0)
+    in_file = list(range(0, 2000, 40))
+    lost = {80, 1600}
+    shown: list[int] = []
+    frames = [Frame(np.zeros((1, 1, 3), np.uint8), at, Fraction(1, 1000)) for at in in_file if at not in lost]
+    concealer = DamageConcealer(source, np.array(in_file), lambda: len(shown) > 20)
+    for frame in concealer.conceal(frames):
+        shown.append(frame.pts)
+    assert shown == [at for at in in_file if at != 80]
 
 
 def test_gaps_without_damage_stay(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +148,23 @@ def test_undamaged_video_is_identical(sample: Sample, ffmpeg: Ffmpeg) -> None:
     assert other.warnings == []
 
 
+def test_decoder_that_gets_stuck(tmp_path: Path, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ffmpeg's decoder of H.264 gives no frame after a lost reference, and at the end one error for ever."""
+    monkeypatch.setattr("vsrcli.media.raw_reader._STANDSTILL_SECONDS", 1)
+    whole = media.cfr(tmp_path, frames=48, suffix=".mkv", audio=False)
+    path = media.without_packet(whole, 6)
+    with Decoder(probe(path), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        frames = list(decoder)
+    assert [frame.pts for frame in frames] == frame_ticks(probe(whole)).tolist()
+    assert any("shown as far as they can be decoded" in text for text in decoder.warnings)
+    with Decoder(probe(whole), ffmpeg=ffmpeg) as decoder:
+        difference = [
+            float(np.abs(one.pixels.astype(float) - other.pixels).mean())
+            for one, other in zip(decoder, frames, strict=True)
+        ]
+    assert max(difference[24:]) < 10  # not a still for the rest of the video
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_truncated_video(suffix: str, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     path = media.truncated(media.cfr(tmp_path, frames=48, suffix=suffix))
@@ -144,3 +191,57 @@ def test_corrupt_transport_packets(corrupt_ts: Path, sample: Sample, ffmpeg: Ffm
     with Decoder(probe(corrupt_ts), tolerant=True, ffmpeg=ffmpeg) as decoder:
         list(decoder)
     assert any("3 of its transport packets" in text for text in decoder.warnings)
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_two_recordings_in_one_file(suffix: str, tolerant: bool, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """Their clocks begin at the same time: an error, whose command makes one recording of them."""
+    one, path = (tmp_path / f"{name}{suffix}" for name in ("one", "two"))
+    encoder = "-c:v", "mpeg2video", "-q:v", "2", "-bf", "2"
+    media.run_ffmpeg(*media.moving_pattern(30, rate="25"), *encoder, one)
+    path.write_bytes(one.read_bytes() * 2)
+    with (
+        pytest.raises(DecodeError, match=r"timestamps jump back by 1\.\d+ s after 0:00:01\.") as caught,
+        Decoder(probe(path), tolerant=tolerant, ffmpeg=ffmpeg) as decoder,
+    ):
+        list(decoder)
+    command = shlex.split(str(caught.value).partition("first: ")[2])
+    assert command[0] == "ffmpeg"
+    joined = tmp_path / command[-1]
+    media.run_ffmpeg(*command[1:-1], joined)
+    with Decoder(probe(joined), ffmpeg=ffmpeg) as decoder:
+        assert len(list(decoder)) == 60
+
+
+def test_other_timestamps_do_not_jump_back(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for function in (media.mpegts, media.mpegts_wrapping, media.mpegts_mid_stream, media.vfr, media.avi):
+        assert find_jump_back(probe(function(tmp_path))) is None
+    source = probe(sample(media.mpegts))
+    one_wrong = [3600 * number for number in range(20)]
+    one_wrong[8] = 2**32
+    packets = [SimpleNamespace(dts=ticks) for ticks in one_wrong]
+    monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
+    assert find_jump_back(source) is None
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+@pytest.mark.parametrize("header", [0, 8])
+def test_h264_in_avi(bframes: int, header: int, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """It has no timestamps: a lost packet must not move all later frames forward."""
+    whole = tmp_path / "video.avi"
+    options = "-c:v", "libx264", "-bf", bframes, "-g", "12", "-threads", "1", "-pix_fmt", "yuv420p"
+    media.run_ffmpeg(*media.moving_pattern(48, rate="25"), *options, whole)
+    with Decoder(probe(whole), ffmpeg=ffmpeg) as decoder:
+        expected = list(decoder)
+    with Decoder(probe(whole), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        assert [frame.pts for frame in decoder] == [frame.pts for frame in expected]
+    path = media.without_packet(whole, 15, header=header)
+    with Decoder(probe(path), tolerant=True, ffmpeg=ffmpeg) as decoder:
+        frames = list(decoder)
+    assert "1 damaged frame was replaced by the frame before: at 0:00:00." in decoder.warnings[0]
+    assert [frame.pts for frame in frames] == [frame.pts for frame in expected]
+    for one, other in zip(expected[24:], frames[24:], strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)

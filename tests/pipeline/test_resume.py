@@ -161,6 +161,20 @@ def test_options_without_effect_on_frames_resume(change: Options, sample: Sample
     assert upscale_until(source, target, change).notices == ["resuming at frame 10 of 24"]
 
 
+def test_keep_going_resumes_and_its_end_does_not(sample: Sample, tmp_path: Path) -> None:
+    """No frame of damaged data is saved without --keep-going; with it, some may be."""
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    tolerant = replace(BICUBIC, keep_going=True)
+    upscale_until(source, target, BICUBIC, stop_after=7)
+    log = upscale_until(source, target, tolerant, stop_after=12)
+    assert log.notices == ["resuming at frame 5 of 24"]
+    log = upscale_until(source, target, BICUBIC, stop_after=7)
+    assert "finished frames: --keep_going has changed" in log.notices[0]
+    log = upscale_until(source, target, tolerant)
+    assert log.notices == ["resuming at frame 5 of 24"]
+    assert len(frame_hashes(target)) == 24
+
+
 def test_another_input_starts_afresh(sample: Sample, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     source.write_bytes(sample(media.cfr, frames=24).read_bytes())

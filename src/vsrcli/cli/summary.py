@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vsrcli.cli.console import one_line
+from vsrcli.errors import VsrError
 from vsrcli.inference.looks import NATURAL
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
@@ -163,15 +164,17 @@ class ResumeHint(Reporter):
         """Return the line for a run that is left without cleanup."""
         return f"vsr: {self.after_signal(self._progress.saved if self._progress else 0)}"
 
-    def after_error(self, saved_frames: int) -> str:
+    def after_error(self, error: VsrError) -> str:
         """Return a message for a run that failed; empty if no frames are saved."""
-        return self._resume_message(saved_frames) if saved_frames else ""
+        return self._resume_message(error.saved_frames, error.resume_option) if error.saved_frames else ""
 
-    def _resume_message(self, saved_frames: int) -> str:
+    def _resume_message(self, saved_frames: int, option: str | None = "") -> str:
         total = f" of {self._progress.total:,}" if self._progress and self._progress.total else ""
         lost = max(self._done - saved_frames, 0)
         loss = f", the {lost:,} after them lost" if lost else ""
-        return f"{saved_frames:,}{total} frames are saved{loss}; to resume: {self._command}"
+        command = " ".join(filter(None, (self._command, option)))
+        resume = "" if option is None else f"; to resume: {command}"
+        return f"{saved_frames:,}{total} frames are saved{loss}{resume}"
 
     @property
     def _done(self) -> int:

@@ -117,5 +117,5 @@ def upscale(
         message = resume_hint.after_signal(error.saved_frames)
         raise SignalInterruptError(message, signum=error.signum) from error
     except VsrError as error:
-        error.details = "\n".join(filter(None, (error.details, resume_hint.after_error(error.saved_frames))))
+        error.details = "\n".join(filter(None, (error.details, resume_hint.after_error(error))))
         raise

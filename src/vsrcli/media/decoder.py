@@ -8,20 +8,35 @@ without touching a pixel:
 
 from __future__ import annotations
 
+import contextlib
 import math
+import shlex
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Self
 
-from vsrcli.errors import DecodeError
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url, open_input
-from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
+from vsrcli.media.raw_reader import (
+    KEEP_GOING,
+    DamageConcealer,
+    IncompleteStreamError,
+    RawFrameReader,
+    format_ticks,
+    place_by_packets,
+)
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
 from vsrcli.media.stream_description import has_no_timestamps
-from vsrcli.media.timing import frame_ticks, keyframe_before
+from vsrcli.media.timing import (
+    Jump,
+    find_jump_back,
+    frame_ticks,
+    keyframe_before,
+    read_indexed_times,
+)
 from vsrcli.media.types import Frame, Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
@@ -35,6 +50,7 @@ _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
     (True, 180): ["hflip"],
     (True, 270): ["transpose=clock_flip"],
 }
+_MAX_DECODED_AHEAD = 10  # seconds of frames in ffmpeg that are lost when it stops
 _SEEK_MARGIN = Fraction(1, 100)
 # Containers that can be recordings of a running transmission, which may begin between key frames.
 _TRANSMISSION_CONTAINERS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
@@ -145,8 +161,9 @@ class Decoder:
         pid: process id of ffmpeg, or None before the first frame.
 
     Raises (while iterating):
-        DecodeError: ffmpeg failed or was killed, data is damaged or missing, the frame size changes, or no
-            frame lies in the span. Iteration never ends silently before the video does.
+        DecodeError: ffmpeg failed or was killed, data is damaged or missing, the frame size changes,
+            timestamps jump back, or no frame lies in the span. Iteration never ends silently before the
+            video does.
     """
 
     def __init__(
@@ -175,6 +192,7 @@ class Decoder:
         self._tolerant = tolerant
         self._reader: RawFrameReader | None = None
         self._frames: Generator[Frame] | None = None
+        self._last_time: Fraction | None = None  # of the last frame that was decoded
 
     def __enter__(self) -> Self:
         return self
@@ -198,8 +216,10 @@ class Decoder:
         Raises:
             DecodeError: data of the frames so far was damaged.
         """
-        if self._reader is not None and self._reader.damage_messages and self._strict:
-            raise self._error("the file is damaged; repair it or get a complete copy")
+        if self._reader is not None and self._reader.damage_count and self._strict:
+            raise self._jump_error_if_near() or self._error(
+                "the file is damaged; repair it or get a complete copy, or use --keep-going", KEEP_GOING
+            )
 
     def close(self) -> None:
         """Kill ffmpeg if it still runs. Safe to call any number of times."""
@@ -242,32 +262,48 @@ class Decoder:
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the frames of the span from one ffmpeg that begins at ``seek``."""
+        if self._tolerant and (jump := find_jump_back(self.source)):
+            raise self._jump_error(jump)
+        reader = self._open_reader(seek, discard_damaged=self._tolerant and not self._times_from_packets)
+        try:
+            yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
+        except IncompleteStreamError as incomplete:
+            error = self._jump_error_if_near() or self._error(incomplete.reason, incomplete.resume_option)
+            raise (error if self.frame_count else _FirstFrameError(error)) from None
+        finally:
+            self._close_reader()
+
+    def _open_reader(self, seek: Fraction | None, *, discard_damaged: bool) -> RawFrameReader:
+        """Start ffmpeg at ``seek``; its reader is ``_reader`` until the next one."""
         command = decode_command(
             self.source,
             seek,
             deinterlace=self._deinterlace,
             alpha=self._alpha,
             strict=self._strict,
-            discard_damaged=self._tolerant and not self._times_from_packets,
+            discard_damaged=discard_damaged,
             ffmpeg=self._ffmpeg,
         )
-        ignore_damage = not self._strict
-        reader = RawFrameReader(
-            self.source, command, alpha=self._alpha, tolerant=self._tolerant, ignore_damage=ignore_damage
+        self._reader = RawFrameReader(
+            self.source,
+            command,
+            alpha=self._alpha,
+            tolerant=self._tolerant,
+            ignore_damage=not self._strict,
+            stop_if_stuck=discard_damaged,
         )
-        self._reader = reader
-        try:
-            yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
-        except IncompleteStreamError as incomplete:
-            error = self._error(incomplete.reason)
-            raise (error if self.frame_count else _FirstFrameError(error)) from None
-        finally:
-            reader.process.kill()
-            self.warnings += reader.warnings
+        return self._reader
+
+    def _close_reader(self) -> None:
+        """End ffmpeg and collect the warnings of its reader."""
+        if self._reader is not None:
+            self._reader.process.kill()
+            self.warnings += [text for text in self._reader.warnings if text not in self.warnings]
 
     def _select_span(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
         """Yield and count the frames of the span; return whether ``frames`` was exhausted."""
         for frame in frames:
+            self._last_time = frame.time
             if self._start is not None and frame.time < self._start:
                 continue
             if self._end is not None and frame.time >= self._end:
@@ -287,20 +323,48 @@ class Decoder:
 
     def _timed_frames(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the reader's frames with their times corrected or gaps filled, where the source needs it."""
-        if self._times_from_packets:
-            yield from self._frames_at_packet_times(reader)
-        elif self._tolerant:
-            start = seek if seek is not None else self._start
-            ticks = frame_ticks(self.source)
+        if not self._tolerant:
+            yield from self._frames_at_packet_times(reader) if self._times_from_packets else reader.frames()
+            return
+        if self._times_from_packets:  # never decoded from a key frame on
+            times = read_indexed_times(self.source)
+            ticks, is_damaged = times.frames, times.has_hidden_frames
+            frames = place_by_packets(reader.frames(), times, reader.has_damage)
+        else:
+            ticks, is_damaged = frame_ticks(self.source), False
+            start = self._start if seek is None else seek
+            if self._is_transmission:  # may begin between key frames: what cannot be shown is no damage
+                start = max(start or 0, self.source.video.start)
             if start is not None:
                 ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
-            concealer = DamageConcealer(self.source, ticks, lambda: bool(reader.damage_messages))
-            try:
-                yield from concealer.conceal(reader.frames())
-            finally:
-                self.warnings += filter(None, [concealer.summary()])
-        else:
-            yield from reader.frames()
+            frames = self._frames_despite_stop(reader)
+        concealer = DamageConcealer(self.source, ticks, lambda: is_damaged or reader.has_damage())
+        try:
+            yield from concealer.conceal(frames)
+        finally:
+            self.warnings += filter(None, [concealer.summary()])
+
+    def _frames_despite_stop(self, reader: RawFrameReader) -> Iterator[Frame]:
+        """Yield the reader's frames; if its decoder got stuck, those after them as another one shows them.
+
+        That one does not drop incomplete frames, which is what the first one cannot recover from.
+        """
+        last: Frame | None = None
+        for last in reader.frames():
+            yield last
+        if not reader.is_stuck:
+            return
+        since = "" if last is None else f" after {format_ticks(self.source, last.pts)}"
+        self.warnings.append(
+            f"the file is damaged: incomplete frames{since} are shown as far as they can be decoded"
+        )
+        self._close_reader()
+        start = self._start if last is None else last.time
+        if start is not None:
+            start = keyframe_before(self.source, start - (_DEINTERLACE_LEAD_IN if self._deinterlace else 0))
+        for frame in self._open_reader(start, discard_damaged=False).frames():
+            if last is None or frame.pts > last.pts:
+                yield frame
 
     def _frames_at_packet_times(self, reader: RawFrameReader) -> Iterator[Frame]:
         ticks = frame_ticks(self.source).tolist()
@@ -309,10 +373,34 @@ class Decoder:
                 raise IncompleteStreamError(f"the container has {number} frames, but more can be decoded")
             yield replace(frame, pts=ticks[number])
 
-    def _error(self, reason: str) -> DecodeError:
+    def _jump_error_if_near(self) -> DecodeError | None:
+        """Return an error if timestamps jump back about where decoding has stopped."""
+        if self._last_time is None or self._tolerant:
+            return None
+        with contextlib.suppress(InputError):
+            jump = find_jump_back(self.source)
+            if jump is not None and jump.time < self._last_time + _MAX_DECODED_AHEAD:
+                return self._jump_error(jump)
+        return None
+
+    def _jump_error(self, jump: Jump) -> DecodeError:
+        time = format_ticks(self.source, round(jump.time / self.source.video.time_base))
+        remedy = "split the video there"
+        if self._is_transmission:  # ffmpeg joins these
+            copy = shlex.join(["ffmpeg", "-i", str(self.source.path), "-map", "0", "-c", "copy", "joined.ts"])
+            remedy = f"make one recording of it first: {copy}"
+        return self._error(
+            f"timestamps jump back by {float(jump.length):.3g} s after {time}, as in several recordings in "
+            f"one file; {remedy}",
+            None,
+        )
+
+    def _error(self, reason: str, resume_option: str | None = "") -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
         progress = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
-        return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
+        error = DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
+        error.resume_option = resume_option
+        return error
 
 
 class _FirstFrameError(Exception):

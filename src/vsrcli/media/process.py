@@ -48,6 +48,7 @@ _DAMAGE = re.compile(
     r"|\[in#\d+[^\]]*\] \[(?:error|fatal)\]"
     r"|\[mjpeg[^\]]*\] \[error\] error (?:y=|count:)"
 )
+_DECODER_ERROR = re.compile(r"^\[\w+ @ 0x[0-9a-f]+\] \[(?:error|fatal)\]")
 
 
 class FFmpegProcess:
@@ -158,6 +159,26 @@ class FFmpegProcess:
             return f"made no progress for {self._stall_timeout:g} seconds"
         return describe_exit(status)
 
+    def kill_if_waited_for(self, seconds: float, has_progress: Callable[[], bool]) -> bool:
+        """Kill the child once one wait for it lasts ``seconds``; return whether it was killed for that.
+
+        Returns False at once if it makes progress, has ended or is being killed. Meanwhile nothing is read
+        from stderr if the draining thread calls this: a child that writes there without end stands still.
+
+        Args:
+            seconds: how long this program waits for the child in one read, write or wait.
+            has_progress: whether the child has made progress.
+        """
+        waits = 0
+        current = self._current_wait
+        while not self._ended.wait(POLL_INTERVAL) and self._child.poll() is None and not has_progress():
+            waits = waits + 1 if current and current == self._current_wait else 0
+            current = self._current_wait
+            if waits * POLL_INTERVAL >= seconds:
+                self._kill_child()
+                return True
+        return False
+
     def kill(self) -> None:
         """Kill the child and reap it. Safe to call at any time, any number of times."""
         self._ended.set()
@@ -261,6 +282,14 @@ def describe_exit(status: int) -> str:
 def is_damage_message(line: str) -> bool:
     """Return whether a line of ffmpeg's stderr reports missing or damaged data."""
     return _DAMAGE.search(line) is not None
+
+
+def is_decoder_error(line: str) -> bool:
+    """Return whether a line of ffmpeg's stderr is an error of a decoder, which may come before its report.
+
+    Not every such error is damage: decoders complain of more than ffmpeg counts.
+    """
+    return _DECODER_ERROR.search(line) is not None
 
 
 def parse_size_change(line: str) -> tuple[int, int] | None:

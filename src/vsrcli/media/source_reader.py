@@ -129,7 +129,7 @@ class VideoReader:
     ) -> Span:
         source, video = self.source, self.source.video
         if max_frames is not None:
-            first = source.start + (start or 0)
+            first = max(source.start + (start or 0), video.start)  # packets before show nothing
             times = frame_times(source, start=first, max_count=max_frames + 1)
             ends = [time - source.start for time in times[max_frames:]]
             end = min(ends if end is None else [*ends, end], default=None)

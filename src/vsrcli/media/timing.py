@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -20,6 +21,10 @@ _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 100
 _INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
 _RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
+_MAX_HIDDEN_SHARE = Fraction(1, 4)  # if more packets of an AVI's index are missing, it lists no frames
+_AVI_CHUNK_HEADER = 8  # bytes; the index states where this begins, a packet where it ends
+_MIN_JUMP = Fraction(1, 2)  # seconds; a smaller one may be damage
+_JUMP_PACKETS = 3  # on either side, since one wrong timestamp is no jump
 
 
 def frame_times(
@@ -55,6 +60,93 @@ def frame_ticks(source: Source) -> np.ndarray:
     time_base = source.video.time_base
     ticks = np.fromiter((int(time / time_base) for time in _packet_times(source)), np.int64)
     return np.sort(ticks)
+
+
+@dataclass(frozen=True)
+class IndexedTimes:
+    """Times in an AVI file, where damage can hide packets, after which libavformat counts on as if nothing.
+
+    All are in ticks of the stream's time base: int64 arrays.
+
+    Attributes:
+        frames: times of all frames that the file's index lists, sorted.
+        packets: times by that index of the packets that can be read, in decoding order.
+        packet_dts: what libavformat says of them, ascending.
+    """
+
+    frames: np.ndarray
+    packets: np.ndarray
+    packet_dts: np.ndarray
+
+    @property
+    def has_hidden_frames(self) -> bool:
+        """Whether packets are missing that the index lists."""
+        return len(self.packets) < len(self.frames)
+
+
+def read_indexed_times(source: Source) -> IndexedTimes:
+    """Read the index and all packets of an AVI file; where it has no index, libavformat's times hold.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    listed = _index_of_avi(source)
+    dts: list[int] = []
+    times: list[int] = []
+    for packet in _packets(source):
+        if packet.dts is not None and packet.size and not packet.is_discard:
+            lost = times[-1] - dts[-1] if times else 0
+            dts.append(int(packet.dts))
+            time = listed.get(packet.pos, dts[-1] + lost)
+            times.append(max(time, times[-1] + 1) if times else time)
+    frames = sorted({*listed.values(), *times})
+    if len(frames) > len(times) * (1 + _MAX_HIDDEN_SHARE):
+        frames = times = dts
+    return IndexedTimes(*(np.array(each, np.int64) for each in (frames, times, dts)))
+
+
+def _index_of_avi(source: Source) -> dict[int | None, int]:
+    """Return the time of each frame in the index by the position of its packet in the file."""
+    import av
+
+    try:
+        with open_media(source.path, format_name=source.container) as container:
+            entries = container.streams[source.video.index].index_entries
+            return {entry.pos + _AVI_CHUNK_HEADER: entry.timestamp for entry in entries if entry.size > 0}
+    except (av.FFmpegError, OSError):
+        return {}
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Where timestamps go back to an earlier time and on from there, as in two recordings in one file.
+
+    Attributes:
+        time: of the last frame before, in seconds on the container's clock.
+        length: seconds by which timestamps go back.
+    """
+
+    time: Fraction
+    length: Fraction
+
+
+def find_jump_back(source: Source) -> Jump | None:
+    """Return the first place where timestamps jump back, None if there is none; reads all packets.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if has_no_timestamps(source.container, source.video.codec):
+        return None
+    time_base = source.video.time_base
+    ticks = np.fromiter((packet.dts for packet in _packets(source) if packet.dts is not None), np.int64)
+    for index in np.flatnonzero(np.diff(ticks) < -float(_MIN_JUMP / time_base)).tolist():
+        before = ticks[max(index + 1 - _JUMP_PACKETS, 0) : index + 1]
+        after = ticks[index + 1 : index + 1 + _JUMP_PACKETS]
+        if before.min() > after.max():
+            length = int(before[-1] - after[0]) * time_base
+            return Jump(int(before[-1]) * time_base, length)
+    return None
 
 
 def constant_frame_rate(ticks: np.ndarray, declared: Fraction | None, time_base: Fraction) -> Fraction | None:
@@ -169,16 +261,21 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
 
 def _packet_times(source: Source) -> Iterator[Fraction]:
     """Yield presentation times in decoding order, in seconds."""
+    for packet in _packets(source):
+        ticks = _packet_ticks(packet, source)
+        if ticks is not None:
+            yield ticks * Fraction(packet.time_base or source.video.time_base)
+
+
+def _packets(source: Source) -> Iterator[Any]:
+    """Yield the packets of the video, in decoding order."""
     import av
 
     try:
         with open_media(source.path, format_name=source.container) as container:
-            stream = container.streams[source.video.index]
-            time_base = Fraction(stream.time_base or source.video.time_base)
-            for packet in container.demux(stream):
-                ticks = _packet_ticks(packet, source)
-                if ticks is not None:
-                    yield ticks * time_base
+            for packet in container.demux(container.streams[source.video.index]):
+                raise_if_cancelled()  # a file may have millions of packets
+                yield packet
     except (av.FFmpegError, OSError) as error:
         raise InputError(
             f"{source.path} cannot be read to its end; check the file", details=str(error)

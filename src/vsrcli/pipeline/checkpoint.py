@@ -204,6 +204,15 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     return [name for name in names if before.get(name) != now.get(name)]
 
 
+def obsolete_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of changed values for which finished segments do not fit.
+
+    They fit after ``--keep-going`` was added: without it, no frame of damaged data is ever saved.
+    """
+    adds_keep_going = before.get("--keep_going") == "False" and now.get("--keep_going") == "True"
+    return [name for name in changed_keys(before, now) if name != "--keep_going" or not adds_keep_going]
+
+
 def _parse_piece(content: dict[str, Any]) -> PieceRecord:
     segment = content["segment"]
     return PieceRecord(**{**content, "segment": None if segment is None else SegmentFile(**segment)})

@@ -36,7 +36,7 @@ class Job:
             interpolation.
         options: as passed.
         end: end of the span in seconds from the start of the source, from ``options.end`` and
-            ``options.frames``; None: unlimited.
+            ``options.frames``, up to which other streams are copied; None: unlimited.
         ffmpeg: executable.
         expected_frames: number of frames in the span as the container states it, or None.
         segmented: whether the output is written in segments, so that an interruption costs at most the last.
@@ -84,7 +84,7 @@ class Job:
                 frames = None if frames is None else frames - point.frame_count + 1
             return self.reader.open_decoder(
                 start=start,
-                end=self.end,
+                end=options.end,  # not `self.end`: packets may outnumber frames, which `max_frames` counts
                 max_frames=frames,
                 deinterlace=options.deinterlace,
                 alpha=self.plan.alpha,

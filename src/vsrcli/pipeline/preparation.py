@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.errors import UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.geometry import choose_geometry
 from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, parse_target
 from vsrcli.images.plan import check_images, plan_images
@@ -33,12 +33,13 @@ from vsrcli.media.encoder_options import check_repeated_options, with_fixed_thre
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.planning import check_target, plan_output
-from vsrcli.media.safety import check_extra_options
+from vsrcli.media.safety import check_extra_options, find_truncation
 from vsrcli.media.segments import reason_not_segmentable
 from vsrcli.media.source_reader import SourceReader, Span
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Source
+from vsrcli.media.y4m import STDIO
 from vsrcli.models.imported import ImportedModel
 from vsrcli.pipeline.job import Job, workload_of
 from vsrcli.pipeline.memory import MemoryBudget, memory_budget
@@ -149,11 +150,24 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
+    if end is None and options.frames is None and not options.keep_going and target != STDIO:
+        _check_complete(reader.source)
     span = reader.read_span(start, end, options.frames, for_y4m=for_y4m)
     sequence = reader.source.images
     indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
     images = find_targets(reader.source, indices, target, options.frames)
     return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget, strength)
+
+
+def _check_complete(source: Source) -> None:
+    """Raise InputError if the end of the file is missing, which decoding would show last of all."""
+    if source.images is not None or source.is_live:
+        return
+    if truncation := find_truncation(source.path):
+        raise InputError(
+            f"{source.display_name} is truncated: {truncation}; get a complete copy, or use --keep-going "
+            "to upscale what there is"
+        )
 
 
 def open_source(

@@ -38,6 +38,7 @@ from vsrcli.pipeline.checkpoint import (
     changed_keys,
     fingerprint,
     load_state,
+    obsolete_keys,
     read_journal,
     save_state,
 )
@@ -315,7 +316,7 @@ class SegmentedOutput:
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
-        changed = changed_keys(earlier.fingerprint, self.journal.fingerprint)
+        changed = obsolete_keys(earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.all_segments)
         if not self._job.options.resume:
@@ -325,7 +326,7 @@ class SegmentedOutput:
         elif not is_intact or (earlier.state_file and state is None):
             reason = "some of their files are missing or damaged"
         else:
-            self.journal, self.state = earlier, state
+            self.journal, self.state = replace(earlier, fingerprint=self.journal.fingerprint), state
             self.frame_count = self.resumed_count = earlier.frame_count
             expected = self._job.expected_frames
             of_total = f" of {expected:,}" if expected else ""
