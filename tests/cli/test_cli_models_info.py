@@ -106,7 +106,7 @@ def test_odd_cards_are_named_and_do_not_stop_the_others(
 ) -> None:
     odd: dict[str, object] = {
         "degradation": 5,
-        "look": None,
+        "look": 5,
         "licence": 5,
         "measured": "none",
         "validation": [30.1],
@@ -122,7 +122,9 @@ def test_odd_cards_are_named_and_do_not_stop_the_others(
         (weights / f"{name}.weights.h5").write_bytes(b"")
         (weights / f"{name}.json").write_text(json.dumps(card))
     (weights / "plain.weights.h5").write_bytes(b"")
-    (weights / "plain.json").write_text(json.dumps(CARD | dict.fromkeys(("measured", "parameters"))))
+    (weights / "plain.json").write_text(
+        json.dumps(CARD | dict.fromkeys(("measured", "parameters", "look", "licence", "phase")))
+    )
     with caplog.at_level(logging.WARNING):
         result = vsr("models", "--json")
     assert result.status == 0

@@ -18,6 +18,8 @@ from PIL import Image, ImageFilter
 from terminal import Outcome, complete, eventually, spawn
 from vsrcli.datasets import build
 from vsrcli.datasets.decoding import decode_video
+from vsrcli.datasets.record import SourceVideo, update_record
+from vsrcli.errors import OutputError
 from vsrcli.train.footage import find_footage
 
 Vsr = Callable[..., Outcome]
@@ -174,6 +176,17 @@ def test_another_video_of_the_same_name_is_not_taken_for_the_first(vsr: Vsr, tmp
     assert vsr(*build_set, tmp_path / "first.mp4", tmp_path / "old.mp4", tmp_path / "old-set").status == 0
     assert vsr(*build_set, tmp_path / "first.mp4", tmp_path / "old.mp4", tmp_path / "new-set").status == 0
     assert tree(tmp_path / "old-set" / "clips") == tree(tmp_path / "new-set" / "clips")
+
+
+def test_clips_stay_while_their_video_cannot_be_read(tmp_path: Path) -> None:
+    clip = tmp_path / "clips" / "film-000000-0x0.mp4"
+    clip.parent.mkdir()
+    clip.touch()
+    for digest in ("one", "", "one"):  # a network drive that is away for a while
+        update_record(tmp_path, {}, {"film": SourceVideo("film.mp4", digest)})
+        assert clip.exists()
+    with pytest.raises(OutputError, match=r"another 'film\.mp4'"):
+        update_record(tmp_path, {}, {"film": SourceVideo("film.mp4", "two")})
 
 
 @pytest.mark.parametrize("start", [40_000, 1.4])

@@ -214,6 +214,23 @@ def test_two_recordings_in_one_file(suffix: str, tolerant: bool, tmp_path: Path,
         assert len(list(decoder)) == 60
 
 
+@pytest.mark.parametrize("limit", [{"end": Fraction(1)}, {"max_frames": 20}], ids=str)
+def test_what_lies_before_a_jump_can_be_decoded(limit: Any, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    one = tmp_path / "one.ts"
+    media.run_ffmpeg(*media.moving_pattern(50, rate="25"), "-c:v", "mpeg2video", "-q:v", "2", one)
+    path = tmp_path / "two.ts"
+    path.write_bytes(one.read_bytes() * 2)
+    source = probe(path)
+    frames = []
+    for tolerant in (False, True):
+        with Decoder(source, tolerant=tolerant, ffmpeg=ffmpeg, **limit) as decoder:
+            frames.append(list(decoder))
+        assert decoder.warnings == []
+    assert len(frames[0]) in (20, 25)
+    assert [frame.time for frame in frames[0]] == [frame.time for frame in frames[1]]
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(*frames, strict=True))
+
+
 def test_other_timestamps_do_not_jump_back(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +239,7 @@ def test_other_timestamps_do_not_jump_back(
     source = probe(sample(media.mpegts))
     one_wrong = [3600 * number for number in range(20)]
     one_wrong[8] = 2**32
-    packets = [SimpleNamespace(dts=ticks) for ticks in one_wrong]
+    packets = [SimpleNamespace(dts=ticks, pts=ticks, is_discard=False, time_base=None) for ticks in one_wrong]
     monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
     assert find_jump_back(source) is None
 

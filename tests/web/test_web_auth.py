@@ -192,6 +192,13 @@ def test_guessed_tokens_are_rate_limited(open_server: Callable[..., LocalServer]
     assert client.get("/healthz", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+def test_the_password_of_a_proxy_is_no_guess(open_server: Callable[..., LocalServer]) -> None:
+    client = open_server(token=TOKEN).client(session=False)
+    assert client.get("/", params={"token": TOKEN}).status_code in (200, 303)
+    basic = {"Authorization": "Basic dXNlcjpwYXNz"}
+    assert {client.get("/", headers=basic).status_code for _ in range(12)} == {200}
+
+
 @pytest.mark.parametrize("path", ["/", "/api/options", "/metrics"])
 def test_programs_cannot_guess_faster_than_people(path: str, open_server: Callable[..., LocalServer]) -> None:
     client = open_server(token=TOKEN).client(session=False)

@@ -106,6 +106,8 @@ def share_memory(
     jobs = max(requested if workers else min(requested, len(waiting)), 1)
     if jobs == 1 or not waiting:
         return jobs, options, None
+    if workers and all(_fits_host(each.job, jobs) for each in waiting if each.job is not None):
+        return jobs, options, None
     total = options.max_memory or _free_memory("cpu" if workers else options.device)
     largest = max(waiting, key=lambda each: each.frame_pixels)
     for count in range(jobs, 1, -1):
@@ -114,6 +116,11 @@ def share_memory(
             notice = _memory_notice(count, requested, total, workers=workers) if count < jobs else None
             return count, share, notice
     return 1, options, _memory_notice(1, requested, total, workers=workers)
+
+
+def _fits_host(job: Job, count: int) -> bool:
+    """Return whether several processes with the tiles of one fit into the host's memory."""
+    return count * job.memory_estimate().total <= job.memory_budget.host
 
 
 def _free_memory(device: str) -> int:

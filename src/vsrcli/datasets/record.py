@@ -66,14 +66,15 @@ def update_record(
     _check_complete(folder, recorded, videos)
     if dry_run:
         return
+    known = {name: video if video.digest else recorded.get(name, video) for name, video in videos.items()}
     for name, video in recorded.items():
-        if name in videos and videos[name].digest != video.digest:
+        if name in known and known[name].digest != video.digest:
             _delete_clips(folder / BUILT_CLIPS, name)
     text = json.dumps(
         {
             "format": FORMAT,
             "options": options,
-            "videos": {name: vars(video) for name, video in sorted(videos.items())},
+            "videos": {name: vars(video) for name, video in sorted(known.items())},
         },
         indent=2,
     )

@@ -181,6 +181,8 @@ def _plan_onnx(engine: str, device: str, precision: str, runs_on: tuple[str, ...
         raise EngineError("--engine keras does not run ONNX: use --engine openvino or onnxruntime")
     if precision == "int8":
         raise EngineError("networks in ONNX files have no --precision int8: use fp32")
+    if precision == "bf16" and "openvino" not in runs_on:
+        raise EngineError("--precision bf16: OpenVINO has it, which cannot read this ONNX file: use fp32")
     is_auto, has_gpu = engine == "auto", device not in ("auto", "cpu")
     if is_auto and precision == "bf16":
         engine = "openvino"

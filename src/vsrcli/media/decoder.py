@@ -184,6 +184,7 @@ class Decoder:
         self._start = None if start is None else source.start + Fraction(start)
         self._end = None if end is None else source.start + Fraction(end)
         self._max_frames = max_frames
+        self._jump: Jump | None = None
         self._deinterlace = deinterlace and source.video.is_interlaced
         self._alpha = alpha
         self._times_from_packets = has_no_timestamps(source.container, source.video.codec)
@@ -262,8 +263,9 @@ class Decoder:
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """Yield the frames of the span from one ffmpeg that begins at ``seek``."""
-        if self._tolerant and (jump := find_jump_back(self.source)):
-            raise self._jump_error(jump)
+        self._jump = find_jump_back(self.source) if self._tolerant else None
+        if self._jump is not None and self._reaches(self._jump):
+            raise self._jump_error(self._jump)
         reader = self._open_reader(seek, discard_damaged=self._tolerant and not self._times_from_packets)
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
@@ -331,7 +333,7 @@ class Decoder:
             ticks, is_damaged = times.frames, times.has_hidden_frames
             frames = place_by_packets(reader.frames(), times, reader.has_damage)
         else:
-            ticks, is_damaged = frame_ticks(self.source), False
+            ticks, is_damaged = frame_ticks(self.source, self._jump), False
             start = self._start if seek is None else seek
             if self._is_transmission:  # may begin between key frames: what cannot be shown is no damage
                 start = max(start or 0, self.source.video.start)
@@ -372,6 +374,15 @@ class Decoder:
             if number == len(ticks):
                 raise IncompleteStreamError(f"the container has {number} frames, but more can be decoded")
             yield replace(frame, pts=ticks[number])
+
+    def _reaches(self, jump: Jump) -> bool:
+        """Return whether frames after a jump are wanted."""
+        if self._end is not None and self._end <= jump.time:
+            return False
+        ticks = frame_ticks(self.source, jump)
+        if self._start is not None:
+            ticks = ticks[ticks >= math.ceil(self._start / self.source.video.time_base)]
+        return self._max_frames is None or len(ticks) < self._max_frames
 
     def _jump_error_if_near(self) -> DecodeError | None:
         """Return an error if timestamps jump back about where decoding has stopped."""

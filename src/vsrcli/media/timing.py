@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,15 +53,48 @@ def frame_times(
     return sorted(times)[:max_count]
 
 
-def frame_ticks(source: Source) -> np.ndarray:
+def frame_ticks(source: Source, before: Jump | None = None) -> np.ndarray:
     """Return presentation times of all frames, sorted, in ticks of the stream's time base: int64 (N,).
+
+    Args:
+        source: the video.
+        before: leave out frames that lie after this jump in the file.
 
     Raises:
         InputError: the file cannot be read.
     """
+    pts = _read_ticks(source)[1][: None if before is None else before.packet]
+    return np.sort(pts[pts != _UNKNOWN])
+
+
+_UNKNOWN = int(np.iinfo(np.int64).min)
+_TicksKey = tuple[Path, int, int, int]
+_last_ticks: tuple[_TicksKey, tuple[np.ndarray, np.ndarray]] | None = None
+
+
+def _read_ticks(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Return decoding and presentation times of all packets in the file's order, or ``_UNKNOWN``: int64 (N,).
+
+    Reads the whole file, so the result for the last file is kept.
+    """
+    global _last_ticks
+    try:
+        stat = source.path.stat()
+    except OSError as error:
+        raise InputError(f"{source.path} cannot be read ({error.strerror}); check the file") from error
+    key = source.path, stat.st_size, stat.st_mtime_ns, source.video.index
+    if (last := _last_ticks) is not None and last[0] == key:
+        return last[1]
     time_base = source.video.time_base
-    ticks = np.fromiter((int(time / time_base) for time in _packet_times(source)), np.int64)
-    return np.sort(ticks)
+    times = array("q")
+    for packet in _packets(source):
+        ticks = _packet_ticks(packet, source)
+        if ticks is not None and packet.time_base not in (None, time_base):
+            ticks = int(ticks * Fraction(packet.time_base) / time_base)
+        times.extend(_UNKNOWN if each is None else each for each in (packet.dts, ticks))
+    dts, pts = np.array(times, np.int64).reshape(-1, 2).T
+    _last_ticks = key, (dts, pts)
+    return dts, pts
 
 
 @dataclass(frozen=True)
@@ -124,10 +159,12 @@ class Jump:
     Attributes:
         time: of the last frame before, in seconds on the container's clock.
         length: seconds by which timestamps go back.
+        packet: number of the first packet after it.
     """
 
     time: Fraction
     length: Fraction
+    packet: int
 
 
 def find_jump_back(source: Source) -> Jump | None:
@@ -138,14 +175,15 @@ def find_jump_back(source: Source) -> Jump | None:
     """
     if has_no_timestamps(source.container, source.video.codec):
         return None
-    time_base = source.video.time_base
-    ticks = np.fromiter((packet.dts for packet in _packets(source) if packet.dts is not None), np.int64)
+    time_base, dts = source.video.time_base, _read_ticks(source)[0]
+    numbers = np.flatnonzero(dts != _UNKNOWN)
+    ticks = dts[numbers]
     for index in np.flatnonzero(np.diff(ticks) < -float(_MIN_JUMP / time_base)).tolist():
         before = ticks[max(index + 1 - _JUMP_PACKETS, 0) : index + 1]
         after = ticks[index + 1 : index + 1 + _JUMP_PACKETS]
         if before.min() > after.max():
             length = int(before[-1] - after[0]) * time_base
-            return Jump(int(before[-1]) * time_base, length)
+            return Jump(int(before[-1]) * time_base, length, int(numbers[index + 1]))
     return None
 
 

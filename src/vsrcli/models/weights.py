@@ -102,7 +102,8 @@ def read_weights(path: Path) -> Weights:
         raise ModelError(f"{str(path)!r} needs its model card {card.name!r} next to it: {error}") from error
     try:
         _check_card(content)
-        weights = Weights(path, content)
+        stated = {name: value for name, value in content.items() if value is not None or name not in _KINDS}
+        weights = Weights(path, stated)
         _ = weights.architecture
     except (ValueError, ModelError) as error:
         raise ModelError(
@@ -119,7 +120,7 @@ def _check_card(card: Any) -> None:
         raise ValueError(f"{missing[0]!r} is missing")
     for name, (kind, needed) in _KINDS.items():
         value = card.get(name)
-        is_absent = value is None and name not in _REQUIRED and (kind is not str or name not in card)
+        is_absent = value is None and name not in _REQUIRED
         if not is_absent and (not isinstance(value, kind) or isinstance(value, bool)):
             raise ValueError(f"{name!r} is {str(value)[:40]!r}, and {needed} is needed")
     for name, value in (card.get("options") or {}).items():

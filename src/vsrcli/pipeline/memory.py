@@ -130,13 +130,14 @@ def memory_budget(device: str, max_memory: int | None) -> MemoryBudget:
 
     Args:
         device: ``auto``, ``cpu`` or the number of a GPU.
-        max_memory: the user's limit in bytes, for host and GPU each; None: three quarters of the free memory.
+        max_memory: the user's limit in bytes, for host and GPU each, though not more than the GPU has free;
+            None: three quarters of the free memory.
     """
     gpu, host = available_gpu_memory(device), available_host_memory()
     free = None if gpu is None else int(gpu * FREE_MEMORY_SHARE)
     return MemoryBudget(
         max_memory or int(host * FREE_MEMORY_SHARE),
-        free if max_memory is None or free is None else max_memory,
+        free if max_memory is None or gpu is None else min(max_memory, gpu),
         shared=gpu is None or device == "auto",  # libraries for the GPU may be missing
         explicit=max_memory is not None,
     )

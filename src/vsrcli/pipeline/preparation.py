@@ -134,7 +134,8 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         models = tuple(find_models(each, options.scale, options.look) for each in options.models)
     else:
         models = (find_models(INTERPOLATION, options.scale),)
-    engine = plan_engine(options.engine, options.device, options.precision, models[0][0].runs_on)
+    requested = options.engine, options.device, options.precision
+    engine, *_ = [plan_engine(*requested, candidates[0].runs_on) for candidates in models]
     has_network = any(candidates[0].weights for candidates in models)
     budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
     ffmpeg = find_ffmpeg(options.ffmpeg)

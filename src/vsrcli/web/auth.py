@@ -96,8 +96,10 @@ class Sessions:
 
     def is_authorized(self, request: HTTPConnection) -> bool:
         """Return whether no token is needed, or the request carries it, as header or as cookie."""
-        cookie = request.cookies.get(ACCESS_COOKIE, "")
-        return not self.requires_token or self.has_bearer_token(request) or _equal(self._access, cookie)
+        return not self.requires_token or self.has_bearer_token(request) or self._has_access_cookie(request)
+
+    def _has_access_cookie(self, request: HTTPConnection) -> bool:
+        return _equal(self._access, request.cookies.get(ACCESS_COOKIE, ""))
 
     def has_bearer_token(self, request: HTTPConnection) -> bool:
         """Return whether the ``Authorization`` header carries the token, as programs send it."""
@@ -130,8 +132,9 @@ class Sessions:
         Raises:
             ApiError: there were too many; the right one is refused then, or guessing would only be slower.
         """
-        if not self.requires_token or not request.headers.get("authorization"):
-            return
+        scheme = request.headers.get("authorization", "").partition(" ")[0]
+        if not self.requires_token or scheme.lower() != "bearer" or self._has_access_cookie(request):
+            return  # "Basic" is a proxy's affair
         if self.is_rate_limited(request):
             raise ApiError(429, "too_many_attempts", "There were too many wrong tokens; wait a minute.")
         if not self.has_bearer_token(request):
