@@ -195,7 +195,7 @@ def test_the_clock_of_a_recording_may_start_anywhere(start: float, vsr: Vsr, tmp
     with av.open(str(tmp_path / "film.mp4")) as source, av.open(str(tmp_path / "film.ts"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.dts is not None:
+            if packet.dts is not None and packet.pts is not None:
                 packet.pts += round(start / packet.time_base)
                 packet.dts += round(start / packet.time_base)
                 packet.stream = stream
