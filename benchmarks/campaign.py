@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,10 +242,25 @@ def print_status(networks: list[Network], best: Path) -> None:
     table.print()
 
 
-def plot(networks: list[Network], path: Path) -> None:
-    """Write the curves of validation, gain in dB over steps, as SVG."""
+def plot(
+    networks: list[Any],
+    path: Path,
+    position: Callable[[Any, int], float] = lambda network, step: step,
+    unit: str = "steps",
+) -> None:
+    """Write the curves of validation, gain in dB over steps, as SVG.
+
+    Args:
+        networks: have ``name`` and ``validations()``.
+        path: of the picture.
+        position: returns where a network's step lies on the horizontal axis.
+        unit: of that axis.
+    """
     curves = [
-        (f"{network.name}, {label}", [(step, gain(scores, ending)) for step, scores in network.validations()])
+        (
+            f"{network.name}, {label}",
+            [(position(network, step), gain(scores, ending)) for step, scores in network.validations()],
+        )
         for network in networks
         for label, ending in (("clean", CLEAN), ("crf 23", COMPRESSED))
     ]
@@ -275,11 +291,11 @@ def plot(networks: list[Network], path: Path) -> None:
             f'<line x1="{left}" x2="{width - 20}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>'
             f'<text x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>'
             f'<text x="{x(steps * number / 5):.1f}" y="{height - bottom + 20}" text-anchor="middle">'
-            f"{steps * number // 5}</text>"
+            f"{round(steps * number / 5)}</text>"
         )
     lines.append(
         f'<text x="{(left + width) / 2}" y="{height - 8}" text-anchor="middle">'
-        "steps; gain in dB over the better of bicubic and Lanczos</text>"
+        f"{unit}; gain in dB over the better of bicubic and Lanczos</text>"
     )
     for number, (name, points) in enumerate(curves):
         colour = colours[number % len(colours)]

@@ -186,6 +186,11 @@ def evaluate(weights: Path, target: Path, clips: Path, degrade: str, frames: int
     part.replace(target)
 
 
+def minutes_at(entry: Entry, step: int) -> float:
+    """Return the processor time up to a step, in minutes."""
+    return step * entry.plan()["step_seconds"] / 60
+
+
 def named_folder(text: str) -> tuple[str, Path]:
     """Return name and folder of ``NAME=FOLDER``."""
     name, found, folder = text.partition("=")
@@ -254,7 +259,8 @@ def main() -> None:
         if options.markdown:
             write_markdown(options.markdown, markdown(laboratory, rows, options.runs, options.minutes))
         if options.plot:
-            plot([entry for entry in laboratory.entries if entry.curve], options.plot)
+            entries = [entry for entry in laboratory.entries if entry.curve]
+            plot(entries, options.plot, minutes_at, "minutes of processor time")
         if options.json:
             options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         return
