@@ -169,7 +169,7 @@ def test_keep_going_resumes_and_its_end_does_not(sample: Sample, tmp_path: Path)
     log = upscale_until(source, target, tolerant, stop_after=12)
     assert log.notices == ["resuming at frame 5 of 24"]
     log = upscale_until(source, target, BICUBIC, stop_after=7)
-    assert "finished frames: --keep_going has changed" in log.notices[0]
+    assert "finished frames: --keep-going has changed" in log.notices[0]
     log = upscale_until(source, target, tolerant)
     assert log.notices == ["resuming at frame 5 of 24"]
     assert len(frame_hashes(target)) == 24

@@ -28,7 +28,7 @@ from vsrcli.inference.selection import (
 )
 from vsrcli.media.encoder_options import apply_preset
 from vsrcli.pipeline.checkpoint import changed_keys
-from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.options import Options, option_name
 from vsrcli.pipeline.preparation import interpolation_strength
 from vsrcli.system.files import fsync_path, sampled_sha256, workdir_for
 from vsrcli.system.signals import raise_if_cancelled
@@ -253,9 +253,9 @@ def options_fingerprint(options: Options) -> dict[str, str]:
     encode = asdict(apply_preset(options.encode.encode_preset, values.pop("encode")))
     return {
         "weight file": ", ".join(_weights(options)),
-        **{_option_name(name): str(value) for name, value in values.items() if name not in _NEUTRAL_OPTIONS},
+        **{option_name(name): str(value) for name, value in values.items() if name not in _NEUTRAL_OPTIONS},
         **{
-            _option_name(name): str(value)
+            option_name(name): str(value)
             for name, value in encode.items()
             if name not in _NEUTRAL_ENCODE_OPTIONS
         },
@@ -278,11 +278,6 @@ def _weights(options: Options) -> list[str]:
     if all(each.weights is None for each in candidates[0]):  # interpolation has no weights to change
         return checksums(choose_models(options.models, options.scale, **requested))
     return [", ".join(sorted(checksums(found))) for found in candidates]
-
-
-def _option_name(name: str) -> str:
-    spelling = {"deinterlace": "no-deinterlace", "extra": "encoder-option"}.get(name, name)
-    return f"--{spelling.replace('_', '-')}"
 
 
 def _is_newer(target: Path, started: Record) -> bool:

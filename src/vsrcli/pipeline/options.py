@@ -110,3 +110,9 @@ class Options:
     def models(self) -> tuple[str, ...]:
         """The models of all passes, in order, as requested."""
         return (self.model,) if isinstance(self.model, str) else tuple(self.model)
+
+
+def option_name(field: str) -> str:
+    """Return what the command line calls a field of :class:`Options` or its encoding options."""
+    spelling = {"deinterlace": "no-deinterlace", "extra": "encoder-option"}.get(field, field)
+    return f"--{spelling.replace('_', '-')}"

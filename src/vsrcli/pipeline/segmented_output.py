@@ -43,6 +43,7 @@ from vsrcli.pipeline.checkpoint import (
     save_state,
 )
 from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.options import option_name
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
@@ -377,4 +378,5 @@ class PendingSegment:
 def _join_names(names: list[str], limit: int = 3) -> str:
     """Return ``a, b, c and 2 more have``."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    names = [option_name(name[2:]) if name.startswith("--") else name for name in names]
     return f"{', '.join(names[:limit])}{more} {'has' if len(names) == 1 else 'have'}"
