@@ -51,7 +51,7 @@ class RawFrameReader:
 
     Args:
         source: the video.
-        command: from ``decode_command``.
+        command: from :func:`~vsrcli.media.decode_command.decode_command`.
         alpha: whether frames have a fourth channel.
         tolerant: whether damage and a truncated end become a warning.
         ignore_damage: whether damage becomes a warning.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import DecodeError, InputError
-from vsrcli.media.decoder import Decoder, decode_command
+from vsrcli.media.decode_command import decode_command
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
 from vsrcli.media.y4m import Y4mHeader
