@@ -98,9 +98,16 @@ def test_the_frame_rate_does_not_change_videos_of_a_batch(vsr: Vsr, video: Path)
     ],
 )
 def test_settings_that_do_not_apply_are_left_out(
-    planned: Callable[..., dict[str, Any]], video: Path, line: str, arguments: str, codec: str, left_out: str
+    planned: Callable[..., dict[str, Any]],
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    arguments: str,
+    codec: str,
+    left_out: str,
 ) -> None:
-    settings(line)
+    Path("mine.toml").write_text(f"[upscale]\n{line}\n")
+    monkeypatch.setenv("VSR_CONFIG", "mine.toml")
     plan = planned(video, *arguments.split())
     assert plan["codec"] == codec
     notices = [notice for notice in plan["notices"] if notice.startswith("left out of your settings")]
@@ -205,3 +212,82 @@ def test_measurements_take_settings_of_their_kind(vsr: Vsr, folder: Path) -> Non
     assert run.status == 0, run.err
     assert json.loads(run.out)["network"]["frames"] == 3
     vsr(*bench, "--seconds", "0.1", "--frames", "3").fails(2, "leave one of them out")
+
+
+def test_settings_of_the_commands_of_a_group(vsr: Vsr, video: Path, folder: Path) -> None:
+    """Each has a table of its own; what is unknown in it is named, not passed over."""
+    settings('area = "32x32"', "areas = 1", command="dataset.build")
+    shown = json.loads(vsr("config", "show", "dataset", "--json").out)["options"]
+    assert {(row["command"], row["option"], row["value"]) for row in shown} == {
+        ("dataset build", "area", "32x32"),
+        ("dataset build", "areas", "1"),
+    }
+    assert {row["from"] for row in shown} == {"vsr.toml [dataset.build]"}
+    settings('area = "0x0"', command="dataset.build")
+    vsr("dataset", "build", folder, folder / "set").fails(2, "vsr.toml [dataset.build]: area")
+    settings("aria = 1", command="dataset.build")
+    vsr("dataset", "build", folder, folder / "set").fails(2, "`vsr dataset build` has no option 'aria'")
+    settings("area = 1", command="dataset.biuld")
+    vsr("dataset", "build", folder, folder / "set").fails(
+        2, "[dataset.biuld]: no such command", "build, info"
+    )
+    settings("crf = 1", command="upscale.dark")
+    vsr("upscale", video, "out.mkv").fails(2, "[upscale.dark]: no such command")
+    settings("area = 1", command="dataset")
+    vsr("dataset", "info", folder).fails(2, "`vsr dataset` has no option 'area'")
+
+
+def test_variables_are_named_as_options_are_typed(
+    vsr: Vsr, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--gpu`` is ``VSR_UPSCALE_GPU``, although its parameter has another name, which goes on working."""
+
+    def shown() -> dict[str, dict[str, Any]]:
+        rows = json.loads(vsr("config", "show", "upscale", "--json").out)["options"]
+        return {row["option"]: row for row in rows}
+
+    monkeypatch.setenv("VSR_UPSCALE_ENCODER_OPTION", "tune=grain")
+    assert shown()["encoder-option"]["value"] == ["tune=grain"]
+    monkeypatch.setenv("VSR_UPSCALE_DEVICE", "6")
+    assert (shown()["gpu"]["value"], shown()["gpu"]["from"]) == (["6"], "environment, VSR_UPSCALE_DEVICE")
+    monkeypatch.setenv("VSR_UPSCALE_GPU", "7")
+    assert (shown()["gpu"]["value"], shown()["gpu"]["from"]) == (["7"], "environment, VSR_UPSCALE_GPU")
+    monkeypatch.setenv("VSR_DATASET_BUILD_AREA", "0x0")
+    refused = vsr("dataset", "build", video.parent, "set")
+    assert (refused.status, "--area" in refused.err) == (2, True)
+
+
+def test_all_defaults_are_shown_by_any_spelling(vsr: Vsr, folder: Path) -> None:
+    settings("overlap = 16", "tile_pad = 8")
+    shown = json.loads(vsr("config", "show", "--all", "--json").out)["options"]
+    rows = {(row["command"], row["option"]): row for row in shown}
+    assert rows["upscale", "tile-pad"]["from"] == "vsr.toml [upscale]"
+    assert rows["upscale", "codec"]["value"] is None
+    assert rows["dataset build", "frames"]["value"] == 32
+    assert "Sentinel" not in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("batch", 'json = "report.json"'),
+        ("evaluate", 'html = "page.html"'),
+        ("evaluate", "card = true"),
+        ("upscale", 'log = "log.txt"'),
+        ("upscale", 'encoder-option = ["stats=stats.txt"]'),
+        ("upscale", 'cluster = "192.0.2.1:6379"'),
+        ("train", 'run = "runs"'),
+        ("serve", 'host = "0.0.0.0"'),
+        ("serve", "keep = 1"),
+        ("compare", 'output = "page.html"'),
+        ("completion", "install = true"),
+    ],
+)
+def test_the_current_folder_chooses_no_files_to_write_and_no_network(
+    vsr: Vsr, video: Path, folder: Path, command: str, line: str
+) -> None:
+    settings(line, command=command)
+    arguments = {"batch": [video, "out"], "upscale": [video, "out.mkv"], "evaluate": ["."], "train": ["."]}
+    arguments["compare"] = [video, video]
+    vsr(command, *arguments.get(command, [])).fails(2, "may have come from anywhere", f"vsr.toml [{command}]")
+    assert [path.name for path in folder.iterdir()] == ["vsr.toml"]

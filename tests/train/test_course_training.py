@@ -109,6 +109,11 @@ def test_srgan_becomes_sharp(pairs, tmp_path):
     assert sharp.name == "srgan-x2-bi-sharp.weights.h5"
     names = {"pixel", "color", "grid", "evenness", "temporal", "adversarial", "discriminator"}
     assert set(reports[0].parts) == names
+    means = [
+        weights.load_model(weights.read_weights(path)).norms_first[0].moving_mean for path in (first, sharp)
+    ]
+    assert np.abs(means[0]).max() > 0  # of batch normalization, which follows the batches
+    np.testing.assert_array_equal(means[0], means[1])  # and stands still with a discriminator
 
 
 def test_delta_starts_from_weights_of_fsrcnn(pairs, tmp_path, monkeypatch):

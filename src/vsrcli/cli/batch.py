@@ -85,6 +85,7 @@ EXIT_STATUS_WITH_FAILURES, EXIT_STATUS_ELSEWHERE = 3, 4
     "--json",
     "Write the outcome of each video to this file, or - for stdout; see docs/batch.md.",
     metavar="FILE",
+    type=click.Path(allow_dash=True),
     group="Output",
 )
 @quiet_option

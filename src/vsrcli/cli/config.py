@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from vsrcli.cli.help import Command, Group
+from vsrcli.cli.help import Command, Group, option_name
 from vsrcli.cli.options import verbose_option
 
 if TYPE_CHECKING:
@@ -146,23 +147,37 @@ def _rows(
     assert command is not None
     inner = click.Context(command, parent=context.find_root(), info_name=name)
     inner.default_map = option_defaults(settings, name, command, inner)
-    rows = []
-    for parameter in command.params:
+    rows = [*_options(inner, name, settings, everything=everything)]
+    for each, inner_command in (command.commands if isinstance(command, click.Group) else {}).items():
+        deeper = click.Context(inner_command, parent=inner, info_name=each)
+        rows += _options(deeper, f"{name} {each}", settings, everything=everything)
+    return rows
+
+
+def _options(
+    context: click.Context, name: str, settings: Config, *, everything: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the options of a command with that context."""
+    for parameter in context.command.params:
         if not isinstance(parameter, click.Option) or parameter.name in ("help", "progress_fd", None):
             continue
-        value, source = parameter.consume_value(inner, {})
+        value, source = parameter.consume_value(context, {})
         if not everything and source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
             continue
-        option = max(parameter.opts, key=len).lstrip("-")
         if source is ParameterSource.DEFAULT_MAP:
-            origin = settings.by_command[name][option].origin
+            entries = settings.by_command[name]
+            spellings = [spelling.lstrip("-") for spelling in parameter.opts]
+            origin = next(entries[each].origin for each in spellings if each in entries)
         elif source is ParameterSource.ENVIRONMENT:
-            origin = "environment, " + f"VSR_{name}_{parameter.name}".upper().replace("-", "_")
+            by_spelling = str(parameter.envvar)
+            by_name = f"{context.auto_envvar_prefix}_{parameter.name.upper()}"
+            origin = f"environment, {by_spelling if os.environ.get(by_spelling) else by_name}"
         else:
             origin = "built in"
+        if source is ParameterSource.DEFAULT and parameter.to_info_dict().get("default") is None:
+            value = None  # Click has an object of its own for what is not set
         value = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, dict) else value
-        rows.append({"command": name, "option": option, "value": value, "from": origin})
-    return rows
+        yield {"command": name, "option": option_name(parameter), "value": value, "from": origin}
 
 
 def _current_shell() -> str:

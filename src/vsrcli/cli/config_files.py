@@ -7,6 +7,8 @@ folder have a table for each command, and profiles with tables of their own::
     crf = 18
     [profile.archive.upscale]
     codec = "ffv1"
+    [dataset.build]
+    area = "256x256"
 
 A table ``tuned`` of the user's own file holds what ``vsr tune`` has measured, by model and frame size; it
 replaces ``auto``, and nothing that was chosen::
@@ -38,8 +40,11 @@ PROJECT_FILE = Path("vsr.toml")
 CONFIG_ENV = "VSR_CONFIG"  # path that replaces the user's file; empty: none
 PROFILE_KEY, TUNED_KEY, _DEFAULT_PROFILE_KEY = "profile", "tuned", "default-profile"
 _TUNED_DEFAULTS = {"device": "auto", "engine": "auto", "precision": "auto", "tile": "auto"}
-# A folder from elsewhere must not choose which program runs, nor what is overwritten.
-_USER_ONLY = ("ffmpeg", "overwrite")
+# A folder from elsewhere must choose neither which program runs or computes, nor what is written where (as
+# encoders do by options of their own), nor who can reach this computer.
+_USER_ONLY = ("ffmpeg", "overwrite", "extra", "cluster", "card")  # and options that name files to write
+_USER_ONLY_COMMANDS = ("serve", "completion")
+_INPUTS = ("truth", "reference")  # options that name files which are only read
 _SIZES = ("scale", "size", "width", "height", "same-size")
 # An option of higher precedence removes those that exclude it, command by command.
 _EXCLUDED_BY_UPSCALING = {
@@ -75,7 +80,8 @@ class Config:
     """Merged contents of the settings files.
 
     Attributes:
-        by_command: values by command and by name of the option, without dashes in front.
+        by_command: values by command (``upscale``, ``dataset build``) and by name of the option, without
+            dashes in front.
         files: that were read, in order of increasing precedence.
         profile: in use, or None.
         tuned: what ``vsr tune`` has measured.
@@ -145,13 +151,15 @@ def option_defaults(
 ) -> dict[str, Any]:
     """Return Click's ``default_map`` of a command: validated values by name of the parameter.
 
+    Of a group also those of its commands, by their names.
+
     Args:
         config: from :func:`read_config`.
-        name: of the command.
+        name: of the command, as it is typed.
         command, context: the command and its context, which convert values.
 
     Raises:
-        UsageError: the command has no such option, or the value is invalid; the message names the file.
+        UsageError: there is no such command or option, or the value is invalid; the message names the file.
     """
     parameters = {
         spelling.lstrip("-"): parameter
@@ -161,18 +169,33 @@ def option_defaults(
         if spelling.startswith("--")
     }
     values: dict[str, Any] = {}
+    inner = command.commands if isinstance(command, click.Group) else {}
+    for path, entries in config.by_command.items():
+        if path.startswith(f"{name} ") and path.split()[-1] not in inner:
+            known = f"there are {', '.join(inner)}" if inner else "its table holds options only"
+            origin = next((entry.origin for entry in entries.values()), f"[{path.replace(' ', '.')}]")
+            raise UsageError(f"{origin}: no such command; {known}")
+    for each, inner_command in inner.items():
+        values[each] = option_defaults(config, f"{name} {each}", inner_command, context)
     for key, entry in config.by_command.get(name, {}).items():
         parameter = parameters.get(key.replace("_", "-"))
         if parameter is None or parameter.name is None or parameter.name in ("help", "progress_fd"):
             known = ", ".join(sorted(set(parameters) - {"help", "progress-fd"}))
             raise UsageError(f"{entry.origin}: `vsr {name}` has no option {key!r}; there are {known}")
-        if entry.file == PROJECT_FILE and parameter.name in _USER_ONLY:
+        if entry.file == PROJECT_FILE and _is_user_only(name, parameter):
             raise UsageError(
                 f"{entry.origin}: {key} is not taken from a folder that may have come from anywhere; "
                 f"write it into {user_file() or 'your own settings'} or on the command line"
             )
         values[parameter.name] = _default(parameter, entry, key, context)
     return values
+
+
+def _is_user_only(command: str, parameter: click.Option) -> bool:
+    """Return whether a folder's own file must not set an option, see ``_USER_ONLY``."""
+    if command in _USER_ONLY_COMMANDS or parameter.name in _USER_ONLY:
+        return True
+    return isinstance(parameter.type, click.Path) and not (parameter.type.exists or parameter.name in _INPUTS)
 
 
 def _default(parameter: click.Option, entry: ConfigValue, key: str, context: click.Context) -> Any:
@@ -211,17 +234,20 @@ def _merge(
     prefix: str,
     commands: Collection[str],
 ) -> None:
-    """Add tables of higher precedence to ``merged``."""
+    """Add tables of higher precedence to ``merged``; a table within one is of a command of a group."""
     for name, table in tables.items():
-        if name not in commands:
+        if name.partition(" ")[0] not in commands:
             raise UsageError(f"{file} [{prefix}{name}]: no such command; there are {', '.join(commands)}")
-        entries, origin = merged.setdefault(name, {}), f"{file} [{prefix}{name}]"
-        table = _check_table(table, file, prefix + name)
-        values = {key.replace("_", "-"): value for key, value in table.items()}
+        table_name = prefix + name.replace(" ", ".")
+        entries, origin = merged.setdefault(name, {}), f"{file} [{table_name}]"
+        table = _check_table(table, file, table_name)
+        values = {key.replace("_", "-"): value for key, value in table.items() if not isinstance(value, dict)}
         for key in values:
             for other in _EXCLUDED.get(name, {}).get(key, ()):
                 entries.pop(other, None)
         entries.update({key: ConfigValue(value, origin, file) for key, value in values.items()})
+        inner = {f"{name} {key}": value for key, value in table.items() if isinstance(value, dict)}
+        _merge(merged, file, inner, prefix, commands)
 
 
 def tuned_table(model: str, width: int, height: int) -> tuple[str, str]:

@@ -86,6 +86,28 @@ def option(*names_and_help: str, group: OptionGroup, **attributes: Any) -> Calla
     return click.option(*names, cls=Option, group=group, help=help_text, **attributes)
 
 
+def name_variables(command: click.Command, prefix: str) -> None:
+    """Let the environment set each option by its longest spelling, and so with the commands of a group.
+
+    Click itself takes the parameter's name, which is not always what people type: ``--gpu`` is ``device``.
+
+    Args:
+        command: whose options are changed.
+        prefix: ``VSR_UPSCALE``.
+    """
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.envvar is None:
+            parameter.envvar = f"{prefix}_{option_name(parameter).replace('-', '_').upper()}"
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            name_variables(inner, f"{prefix}_{name.replace('-', '_').upper()}")
+
+
+def option_name(option: click.Option) -> str:
+    """Return the longest spelling of an option, without its dashes."""
+    return max(option.opts, key=len).lstrip("-")
+
+
 class Command(click.Command):
     """A command whose help groups its options and does not wrap examples."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.help import Group, write_sections
+from vsrcli.cli.help import Group, name_variables, write_sections
 
 
 class LazyGroup(Group):
@@ -38,7 +38,10 @@ class LazyGroup(Group):
         if cmd_name not in self._entries:
             return None
         module, attribute = self._entries[cmd_name][0].split(":")
-        return getattr(import_module(module), attribute)
+        command = getattr(import_module(module), attribute)
+        if ctx.auto_envvar_prefix:
+            name_variables(command, f"{ctx.auto_envvar_prefix}_{cmd_name.upper()}")
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -77,7 +77,7 @@ def vsr(context: click.Context, profile: str | None) -> None:
     context.meta[PROFILE] = profile
     name = context.invoked_subcommand or ""
     command = vsr.get_command(context, name)
-    if command is not None and getattr(command, "invoke_without_command", True):  # not of `vsr config`
+    if command is not None and name != "config":  # which shows what is wrong in settings
         from vsrcli.cli.config_files import option_defaults
 
         context.default_map = {name: option_defaults(load_config(context), name, command, context)}

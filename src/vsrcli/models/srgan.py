@@ -5,7 +5,8 @@ Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative 
 with batch normalization and a PReLU between; a skip over all of them; one pixel shuffle of x2 (or x3) for
 each factor, with PReLU; a 9x9 convolution at full size. 1,552,771 parameters at x4, of which 4,224 are
 statistics of batch normalization. The paper trains it on MSE first, then with a discriminator:
-``vsr train --adversarial --init`` does the second part, with this program's own discriminator and losses.
+``vsr train --adversarial --init`` does the second part, with this program's own discriminator and losses, and
+with the statistics of the first part.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class SrResNet(keras.Model):
         self.up_prelus = [ChannelPrelu(name=f"up{i}_prelu") for i in range(len(self.factors))]
         self.colours = layers.Conv2D(3, 9, padding="same", dtype="float32", name="colours")
 
-    def call(self, frames):
+    def call(self, frames, training=None):
         first = x = self.first_prelu(self.first(frames[:, 0]))  # B, H, W, width
         blocks = zip(
             self.block_first, self.norms_first, self.prelus, self.block_second, self.norms_second, strict=True

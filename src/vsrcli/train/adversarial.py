@@ -115,7 +115,7 @@ class AdversarialTrainer(keras.Model):
         self.built = True
 
     def call(self, low):
-        """Upscale sequences, there and back.
+        """Upscale sequences, there and back. Batch normalization keeps the statistics that it has.
 
         Args:
             low: as :func:`~vsrcli.train.config.shape_batch` gives it.
