@@ -168,6 +168,9 @@ def start(network: Network, train_folder: Path, validation_folder: Path, cores: 
     """Start to train a network, on some of this process's cores."""
     line = [sys.executable, "-m", "vsrcli", "train", str(train_folder), "--val", str(validation_folder)]
     line += ["--run", str(network.folder), *network.arguments]
+    if (network.folder / "checkpoint.npz").exists() and "--init" in line:  # which --publish may have replaced
+        at = line.index("--init")
+        del line[at : at + 2]
     network.folder.mkdir(parents=True, exist_ok=True)
     count = str(len(cores))
     threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), count)

@@ -223,7 +223,7 @@ WINDOWED_VARIANTS = {
 
 
 FAST_STEPS = {
-    "frames": 10, "batch": 4, "learning_rate": 2e-3, "temporal_weight": 0.3, "precision": "bf16", "blur": True
+    "frames": 10, "batch": 4, "learning_rate": 2e-3, "temporal_weight": 0.3, "precision": "bf16"
 }  # fmt: skip
 
 
@@ -375,9 +375,15 @@ def train_pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def results_table(run: Path) -> str:
-    """Return all finished pilots as a Markdown table, the best first."""
+    """Return all finished pilots as Markdown, the best first: a table for each degradation."""
     results = [{"name": file.stem, **json.loads(file.read_text())} for file in sorted(run.glob("*.json"))]
-    gains = [key for key in (results[0] if results else {}) if key.endswith(" gain_db")]
+    by_gains: dict[tuple[str, ...], list[dict]] = {}
+    for row in results:
+        by_gains.setdefault(tuple(key for key in row if key.endswith(" gain_db")), []).append(row)
+    return "\n\n".join(_table(rows, gains) for gains, rows in by_gains.items())
+
+
+def _table(results: list[dict], gains: tuple[str, ...]) -> str:
     names = [f"{key.removesuffix(' gain_db')}, dB" for key in gains]
     lines = [
         f"| variant | M multiply-adds | steps | {' | '.join(names)} |",

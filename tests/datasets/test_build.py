@@ -178,6 +178,26 @@ def test_another_video_of_the_same_name_is_not_taken_for_the_first(vsr: Vsr, tmp
     assert tree(tmp_path / "old-set" / "clips") == tree(tmp_path / "new-set" / "clips")
 
 
+def test_files_that_it_did_not_make_stay(vsr: Vsr, videos: Path, tmp_path: Path) -> None:
+    command = ("dataset", "build", videos, tmp_path / "set", *SMALL, "--areas", 1, "-q")
+    assert vsr(*command).status == 0
+    clips, own = tmp_path / "set" / "clips", ("mine.mp4", "moving-0.mp4", "notes.txt")
+    for name in own:
+        (clips / name).touch()
+    (clips / "more").mkdir()
+    (clips / "moving-0-000099-0x0.mp4").touch()  # of an earlier run, and no longer chosen
+    assert vsr(*command).status == 0
+    left = {path.name for path in clips.iterdir()}
+    assert {*own, "more"} < left
+    assert "moving-0-000099-0x0.mp4" not in left
+
+
+def test_a_video_with_a_long_name_has_clips(vsr: Vsr, tmp_path: Path) -> None:
+    video = write_video(tmp_path / f"{'여행' * 41}.mp4", moving(0))  # 250 bytes
+    assert vsr("dataset", "build", video, tmp_path / "set", *SMALL, "--areas", 1, "-q").status == 0
+    assert len(rows(tmp_path / "set")) == 1
+
+
 def test_clips_stay_while_their_video_cannot_be_read(tmp_path: Path) -> None:
     clip = tmp_path / "clips" / "film-000000-0x0.mp4"
     clip.parent.mkdir()

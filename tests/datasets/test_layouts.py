@@ -69,6 +69,15 @@ def test_pairs_that_do_not_fit_are_named(tmp_path):
     write_frames(bi / "BIx4" / "walk", frames(1, 9, 8, 8), "Frame {:03d}.png", start=1)
     with pytest.raises(DataError, match=r"walk' has 9 frames of 8x8, its truth 9 of at least 48x48"):
         prepare_pairs(find_footage(bi), tmp_path / "b", 4, PRESETS["pairs"])
+    unnamed = write_benchmark(tmp_path / "third", lows=("lr",))  # whose folder states no scale
+    assert len(prepare_pairs(find_footage(unnamed), tmp_path / "d", 4, PRESETS["pairs"])) == 2
+    with pytest.raises(DataError, match=r"x2 needs the same frames and 24x24; .*another --scale"):
+        prepare_pairs(find_footage(unnamed), tmp_path / "d", 2, PRESETS["pairs"])
+    for name in ("calendar", "walk"):
+        shutil.rmtree(unnamed / "lr" / name)
+        write_frames(unnamed / "lr" / name, frames(1, 9, 24, 24), "Frame {:03d}.png", start=1)
+    with pytest.raises(DataError, match=r"x4 needs the same frames and 12x12; .*another --scale"):
+        prepare_pairs(find_footage(unnamed), tmp_path / "e", 4, PRESETS["pairs"])
     Image.fromarray(frames(0, 1)[0]).save(tmp_path / "one.png")
     with pytest.raises(DataError, match=r"one\.png.* has no low resolution"):
         prepare_pairs(find_footage(tmp_path), tmp_path / "c", 4, PRESETS["pairs"])

@@ -100,3 +100,19 @@ def test_all_networks_are_trained_and_a_failure_stops_no_other(
     monkeypatch.setattr(campaign.sys, "executable", "/bin/false")
     campaign.train_all(networks, tmp_path, tmp_path, tmp_path / "best", at_once=2)
     assert capsys.readouterr().out.count("vsr train ended with status 1") == len(networks) == 2
+
+
+def test_a_run_goes_on_when_the_weights_that_it_began_with_were_replaced(
+    campaign: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``--publish`` does."""
+    list_file = tmp_path / "list.toml"
+    list_file.write_text(LIST.replace('"200"', '"200", "--init", "weights/net.weights.h5"'))
+    (network,) = campaign.read_networks(list_file, tmp_path)
+    monkeypatch.setattr(campaign.sys, "executable", "/bin/echo")
+    for is_begun in (False, True):
+        campaign.start(network, tmp_path, tmp_path, {0}).child.wait()
+        line = (network.folder / "output.txt").read_text().splitlines()[-1]
+        assert ("--init" in line) is not is_begun
+        assert line.endswith("--steps 200" if is_begun else "net.weights.h5")
+        (network.folder / "checkpoint.npz").touch()

@@ -60,6 +60,25 @@ def test_a_cache_is_never_taken_for_that_of_other_files_with_the_same_name(tmp_p
     assert np.array_equal(replaced.high, pairs[1].high)
 
 
+def test_an_array_that_a_power_cut_has_emptied_is_made_again(footage_folder, tmp_path):
+    first = prepare_pairs(find_footage(footage_folder), tmp_path / "cache", 2, PRESETS["bi"])
+    expected = [np.array(pair.high) for pair in first]
+    for path in (tmp_path / "cache").rglob("*.npy"):
+        path.write_bytes(b"")
+    again = prepare_pairs(find_footage(footage_folder), tmp_path / "cache", 2, PRESETS["bi"])
+    for pair, high in zip(again, expected, strict=True):
+        np.testing.assert_array_equal(pair.high, high)
+
+
+def test_long_names_fit_into_the_cache(tmp_path):
+    names = [f"{'여행' * 40}{number}.mkv" for number in range(2)]  # three bytes a letter, 246 in all
+    (tmp_path / "footage").mkdir()
+    for seed, name in enumerate(names):
+        write_clip(tmp_path / "footage" / name, seed)
+    pairs = prepare_pairs(find_footage(tmp_path / "footage"), tmp_path / "cache", 2, PRESETS["bi"])
+    assert len({pair.name for pair in pairs}) == len(list((tmp_path / "cache").rglob("high/*.npy"))) == 2
+
+
 def test_a_copy_of_a_folder_uses_the_same_cache(footage_folder, tmp_path):
     first = prepare_pairs(find_footage(footage_folder), tmp_path / "cache", 2, PRESETS["bi"])
     shutil.copytree(footage_folder, tmp_path / "copy", copy_function=shutil.copyfile)

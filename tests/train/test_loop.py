@@ -127,6 +127,31 @@ def test_the_last_validated_states_are_kept_as_weight_files(pairs, tmp_path):
         np.testing.assert_allclose(c, (a + b) / 2, atol=1e-7)
 
 
+def test_states_of_an_abandoned_run_are_not_taken_for_those_of_a_new_one(pairs, tmp_path):
+    validation: Any = lambda network, architecture: {"bi gain_db": 1.0}  # noqa: E731
+    config = replace(CONFIG, steps=4, validate_every=1, keep=2)
+    loop.train(config, pairs, tmp_path, validation=validation)
+    (tmp_path / "checkpoint.npz").unlink()
+    loop.train(replace(config, steps=2), pairs, tmp_path, validation=validation)
+    states = sorted((tmp_path / "states").glob("*-0*.weights.h5"))
+    assert [path.name.removesuffix(".weights.h5")[-7:] for path in states] == ["0000001", "0000002"]
+
+
+def test_a_clip_smaller_than_the_crop_is_named_with_other_weights_too(pairs, tmp_path):
+    init = loop.train(replace(CONFIG, steps=1), pairs, tmp_path / "first")
+    small = replace(pairs[0], name="small", high=pairs[0].high[:, :8, :8], low=pairs[0].low[:, :, :4, :4])
+    for first in (None, init):
+        with pytest.raises(DataError, match=r"--crop \d+ is larger than the low resolution of 'small'"):
+            loop.train(CONFIG, [*pairs, small], tmp_path / "run", init=first)
+
+
+def test_the_rate_in_the_log_is_the_one_that_was_used(pairs, tmp_path):
+    reports: list[Any] = []
+    config = replace(CONFIG, steps=3, warmup=2, learning_rate=1e-3)
+    loop.train(config, pairs, tmp_path, on_step=reports.append)
+    assert [report.learning_rate for report in reports][:2] == pytest.approx([0, 5e-4])
+
+
 def test_another_configuration_is_refused(pairs, tmp_path):
     loop.train(replace(CONFIG, steps=1), pairs, tmp_path)
     with pytest.raises(DataError, match="another crop"):

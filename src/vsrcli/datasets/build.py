@@ -26,16 +26,17 @@ from vsrcli.datasets.layouts import BUILT_CLIPS, BUILT_MARK, walk_files
 from vsrcli.datasets.manifest import NAME as MANIFEST
 from vsrcli.datasets.manifest import read_rows
 from vsrcli.datasets.provenance import Origin, Provenance
-from vsrcli.datasets.record import source_video, update_record
+from vsrcli.datasets.record import clips_of, source_video, update_record
 from vsrcli.datasets.selection import Area, Criteria, Selector, Verdict
 from vsrcli.datasets.survey import VERSION, Part, Survey, survey_video
 from vsrcli.errors import DataError, OutputError, SignalInterruptError, UsageError
-from vsrcli.system.files import atomic_write, sampled_sha256
+from vsrcli.system.files import atomic_write, sampled_sha256, shorten_name
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.system.text import VIDEO_EXTENSIONS
 
 SHEET = "contact-sheet.png"
 _SURVEYS = ".survey"
+_MAX_NAME_BYTES = 180  # of a video's name, before frame, corner and suffix, in a file's, which may have 255
 _COLUMNS = (
     *("path", "source_repo", "source_file", "licence", "width", "height", "frames", "fps", "split", "ship"),
     *("category", "start_s", "end_s", "x", "y", "motion_px", "coverage", "blur", "brightness"),
@@ -320,16 +321,20 @@ def _finish(result: BuildResult) -> None:
 
 
 def _remove_others(result: BuildResult) -> None:
-    """Remove clips of an earlier run that are no longer chosen: a video before theirs shows the same."""
+    """Remove clips of an earlier run that are no longer chosen: a video before theirs shows the same.
+
+    What is no clip of these videos by its name was not made here, and stays.
+    """
     chosen = {
         f"{clip_name(video, verdict.part, area)}.mp4"
         for video in result.videos
         for verdict in video.verdicts
         for area in verdict.areas
     }
-    for path in visible_entries(result.folder / BUILT_CLIPS):
-        if path.name not in chosen:
-            path.unlink()
+    for video in result.videos:
+        for path in clips_of(result.folder / BUILT_CLIPS, video.name):
+            if path.name not in chosen:
+                path.unlink()
 
 
 def _row(video: VideoResult, part: Part, area: Area, split: str) -> dict[str, Any]:
@@ -381,7 +386,10 @@ def _details(video: VideoResult, verdict: Verdict) -> dict[str, Any]:
 
 def _distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
     """Return a name for each video that is safe in file names; equal ones end with a digest of the path."""
-    names = {path: re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or "video" for path in videos}
+    names = {
+        path: shorten_name(re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or "video", _MAX_NAME_BYTES)
+        for path in videos
+    }
     counts = Counter(name.casefold() for name in names.values())
     return {
         path: f"{name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"

@@ -37,7 +37,8 @@ def update_record(
 ) -> None:
     """Check that a build goes on with a set, and record it.
 
-    Clips go by the name of their video, so those of a name that now stands for another video are deleted.
+    Clips go by the name of their video, so those of a name that now stands for another video, or none, are
+    deleted.
 
     Args:
         folder: of the set. The record is written into it unless ``dry_run``.
@@ -68,8 +69,9 @@ def update_record(
         return
     known = {name: video if video.digest else recorded.get(name, video) for name, video in videos.items()}
     for name, video in recorded.items():
-        if name in known and known[name].digest != video.digest:
-            _delete_clips(folder / BUILT_CLIPS, name)
+        if name not in known or known[name].digest != video.digest:
+            for path in clips_of(folder / BUILT_CLIPS, name):
+                path.unlink()
     text = json.dumps(
         {
             "format": FORMAT,
@@ -100,11 +102,10 @@ def _check_complete(
         )
 
 
-def _delete_clips(clips: Path, name: str) -> None:
+def clips_of(clips: Path, name: str) -> list[Path]:
+    """Return the clips of a video of that name, which are known by their own names."""
     pattern = re.compile(rf"{re.escape(name)}-\d{{6,}}-\d+x\d+\.mp4")
-    for path in clips.iterdir() if clips.is_dir() else ():
-        if pattern.fullmatch(path.name):
-            path.unlink()
+    return [path for path in (clips.iterdir() if clips.is_dir() else ()) if pattern.fullmatch(path.name)]
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

@@ -76,7 +76,7 @@ def calibrate(
     low = [each for number, path in enumerate(clips) for each in low_resolution(path, weights, number)]
     for clip in low:
         observed.watch(clip)
-    compared = low[:: max(1, len(low) // _COMPARED)]
+    compared = low[:: max(1, len(low) // _COMPARED) | 1]  # clean and degraded in turn
     choices = observed.ranges(by_channel=False), observed.ranges(by_channel=True)
     candidates = leave_sensitive(weights, choices, compared, on_step)
     losses: Mapping[str, Loss] = {}

@@ -156,11 +156,16 @@ def fsync_path(path: Path) -> None:
 def workdir_for(target: Path) -> Path:
     """Return the path of a target's workdir: ``.out.mp4.vsr`` next to ``out.mp4``."""
     file = resolve_target(target)
-    name = file.name
-    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = f"{os.fsencode(name)[: _MAX_NAME_BYTES - 17].decode('utf-8', 'ignore')}.{digest}"
-    return file.with_name(f".{name}.vsr")
+    return file.with_name(f".{shorten_name(file.name, _MAX_NAME_BYTES)}.vsr")
+
+
+def shorten_name(name: str, max_bytes: int) -> str:
+    """Return a file's name, or its beginning and a digest of it if it has more bytes."""
+    content = os.fsencode(name)
+    if len(content) <= max_bytes:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return f"{content[: max_bytes - 17].decode('utf-8', 'ignore')}.{digest}"
 
 
 class WorkDir:

@@ -174,9 +174,21 @@ class WeightExporter:
         state = self.states / f"{stem}-{step:07}{SUFFIX}"
         shutil.copyfile(self._card_of(self.path), self._card_of(state))
         shutil.copyfile(self.path, state)
-        for old in sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))[: -self._config.keep]:
+        for old in self._kept()[: -self._config.keep]:
             old.unlink()
             self._card_of(old).unlink(missing_ok=True)
+
+    def remove_states(self, step: int) -> None:
+        """Remove the states of steps after this one, which run again, or were another run's."""
+        for state in self._kept():
+            if int(state.name.removesuffix(SUFFIX)[-7:]) > step:
+                state.unlink()
+                self._card_of(state).unlink(missing_ok=True)
+
+    def _kept(self) -> list[Path]:
+        """Return the kept states, the oldest first."""
+        stem = self.path.name.removesuffix(SUFFIX)
+        return sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))
 
     def write_mean(
         self, score: Callable[[keras.Model], Mapping[str, float]]
@@ -190,7 +202,7 @@ class WeightExporter:
             The file and its scores; None if fewer than two states are kept.
         """
         stem = self.path.name.removesuffix(SUFFIX)
-        states = sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))
+        states = self._kept()
         if len(states) < 2:
             return None
         mean = self.states / f"{stem}-mean{SUFFIX}"

@@ -113,6 +113,8 @@ def train(
         compressed_share=config.compressed_share,
     )
 
+    data = open_dataset(config.data, pairs, plan, preset, architecture)
+
     # Resume from the checkpoint, or initialize from other weights.
     step, total_seconds, init_record = 0, 0.0, None
     digest = footage_digest(pairs)
@@ -162,8 +164,7 @@ def train(
         exporter.write(step, total_seconds, scores)
         return scores
 
-    # Data.
-    data = open_dataset(config.data, pairs, plan, preset, architecture)
+    exporter.remove_states(step)
     log, first = TrainingLog(run_folder, step), step + 1
     batches = data.batches(config.seed, step, config.steps)
 
@@ -190,7 +191,7 @@ def train(
             scores = validate_and_export() if is_due else None
             losses = {name: float(value) for name, value in parts.items()}  # type: ignore[union-attr]
             report = StepReport(
-                step, config.steps, loss, float(rate(step)), seconds, wait_seconds, scores, losses
+                step, config.steps, loss, float(rate(step - 1)), seconds, wait_seconds, scores, losses
             )
             log.write(report)
             if last or step % config.save_every == 0:

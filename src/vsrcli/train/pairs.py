@@ -24,7 +24,7 @@ from vsrcli.datasets.layouts import LowResolution
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
 from vsrcli.evaluate.clips import read_frames
-from vsrcli.system.files import atomic_write, sampled_sha256
+from vsrcli.system.files import atomic_write, sampled_sha256, shorten_name
 from vsrcli.system.text import format_bytes
 from vsrcli.train.footage import Footage
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
@@ -36,6 +36,7 @@ SHARP_CLIPS_PER_PHOTO = 2
 # Each photograph also gets one of these, in turn. The keys are part of clip names, which seed the rendering.
 SOFT_RENDERERS = {"shutter": motion_blurred, "focus": defocused, "still": static_camera}
 DIGEST_LENGTH = 16  # in file names
+_MAX_NAME_BYTES = 200  # of a clip's name in a file's, which may have 255, those of a partial file included
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ def prepare_pairs(
 
         def create_low() -> np.ndarray:
             if source.own_low is not None:
-                return _read_low(source.own_low, high)[None]
+                return _read_low(source.own_low, high, scale)[None]
             return np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variant_count)])
 
         low = _load_or_create(_path(folder / f"{preset.name}-x{scale}", name, digest), create_low)
@@ -182,14 +183,18 @@ def _sources(footage: Footage, scale: int, preset: Degradation, *, blur: bool) -
 
 
 def _path(folder: Path, name: str, digest: str) -> Path:
-    return folder / f"{name}.{digest}.npy"
+    return folder / f"{shorten_name(name, _MAX_NAME_BYTES)}.{digest}.npy"
 
 
 def _load_or_create(path: Path, create: Callable[[], np.ndarray]) -> np.ndarray:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array = create()
-        atomic_write(path, lambda file: np.save(file, array), fsync=False)
+    if path.exists():
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):  # not on the disk when the power failed
+            path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = create()
+    atomic_write(path, lambda file: np.save(file, array), fsync=False)
     return np.load(path, mmap_mode="r")
 
 
@@ -218,21 +223,20 @@ def _own_lows(footage: Footage, scale: int, preset: Degradation) -> dict[Path, L
     return result
 
 
-def _read_low(low: LowResolution, high: np.ndarray) -> np.ndarray:
+def _read_low(low: LowResolution, high: np.ndarray, scale: int) -> np.ndarray:
     """Return low resolution, cropped as its truth was: (T, H/scale, W/scale, 3)."""
     frames = read_frames(low.path)
     count, height, width, _ = high.shape
-    scale = low.scale or max(1, round(high.shape[1] / frames.shape[1]))
     rows, columns = height // scale, width // scale
     fits = (
-        0 <= side - cropped < SIDE_MULTIPLE
+        0 <= scale * (side - cropped) <= SIDE_MULTIPLE
         for side, cropped in zip(frames.shape[1:3], (rows, columns), strict=True)
     )
     if len(frames) != count or not all(fits):
         raise DataError(
             f"{str(low.path)!r} has {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]}, its truth "
             f"{count} of at least {width}x{height}: x{scale} needs the same frames and {columns}x{rows}; "
-            "replace it"
+            "replace it, or give another --scale"
         )
     return frames[:, :rows, :columns]
 
