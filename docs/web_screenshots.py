@@ -1,7 +1,8 @@
-"""Screenshots of the page for the documentation, from a real run: ``python docs/web_screenshots.py``.
+"""Screenshots of pages for the documentation, from real runs: ``python docs/web_screenshots.py``.
 
-Starts ``vsr serve``, uploads the example video in Chromium, converts it with the preselected options (the
-default network, four times the size), and takes the screenshots. With ``--state FILE`` and ``--data DIR``
+Upscales the example video, compares it with its truth, and takes a screenshot of that page. Then it starts
+``vsr serve``, uploads the example in Chromium, converts it with the preselected options (the default network,
+four times the size), and takes the others. With ``--state FILE`` and ``--data DIR``
 the cookies and the videos are kept, so that the next run only takes screenshots.
 """
 
@@ -22,6 +23,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
 VIDEO = HERE.parent / "examples" / "butterfly_240x136.mp4"
+TRUTH = VIDEO.with_name("butterfly_960x544.mp4")
 MAX_BYTES = 200_000  # of a screenshot
 TIMEOUT_MS = 3_600_000
 SCREENSHOTS: dict[str, dict[str, Any]] = {
@@ -47,6 +49,7 @@ def main() -> None:
         )
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         try:
+            show_comparison(browser, Path(temporary))
             url = wait_until_listening(server)
             if not state.exists():
                 convert(browser, url, state)
@@ -72,6 +75,26 @@ def wait_until_listening(server: subprocess.Popen[str]) -> str:
         if line.startswith("{") and (entry := json.loads(line))["event"] == "listening":
             return entry["url"]
     raise SystemExit("vsr serve ended")
+
+
+def show_comparison(browser: Browser, folder: Path) -> None:
+    """Compare 40 frames of the example, by Lanczos and by the default network, and take the screenshot."""
+    for name, model in (("lanczos.mp4", ("-m", "lanczos")), ("x4.mp4", ())):
+        run_vsr("upscale", VIDEO, folder / name, "--frames", "40", *model)
+    videos, page_file = (VIDEO, folder / "lanczos.mp4", folder / "x4.mp4"), folder / "page.html"
+    run_vsr("compare", *videos, "--reference", TRUTH, "-o", page_file)
+    context = browser.new_context(viewport={"width": 1300, "height": 1990}, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.wait_for_function("Array.from(document.images).every(image => image.complete)")
+    page.wait_for_timeout(1000)  # until canvases are drawn
+    page.screenshot(path=HERE / "images" / "compare.jpg", type="jpeg", quality=80)
+    context.close()
+
+
+def run_vsr(*arguments: object) -> None:
+    """Run ``vsr`` with these arguments."""
+    subprocess.run([sys.executable, "-m", "vsrcli", *map(str, arguments)], check=True)
 
 
 def convert(browser: Browser, url: str, state: Path) -> None:

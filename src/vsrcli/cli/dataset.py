@@ -57,7 +57,7 @@ def dataset() -> None:
 )
 @option(
     "--areas",
-    "Take at most N areas of a part of N frames.",
+    "Take at most N areas of each part.",
     type=click.IntRange(1),
     default=2,
     metavar="N",
@@ -81,7 +81,7 @@ def dataset() -> None:
 )
 @option(
     "--min-motion",
-    "A cell moves from this normal flow on, in pixels per frame.",
+    "Count a cell of the picture as moving from this speed on, in pixels per frame.",
     type=click.FloatRange(0, min_open=True),
     default=0.25,
     metavar="PX",
@@ -257,7 +257,7 @@ def build(
 def info(folder: Path, as_json: bool, quiet: bool, verbose: int) -> None:
     """Say what a folder of footage holds: layout, clips, frames, sizes, hours, licences, problems.
 
-    Nothing is decoded. The exit status is 1 if there are problems.
+    Hardly anything is decoded. The exit status is 1 if there are problems.
     """
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.datasets.info import describe_dataset

@@ -146,7 +146,7 @@ class PixelsParam(click.ParamType):
 @option("--no-worker", "Serve the page only; `vsr serve --worker-only` computes.", is_flag=True, group="Jobs")
 @option(
     "--worker-only",
-    "Compute only, for a server with the same --data and --queue.",
+    "Compute only, for a server with the same --data, --queue and --quota.",
     is_flag=True,
     group="Jobs",
 )

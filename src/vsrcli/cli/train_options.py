@@ -108,7 +108,7 @@ training_options = combine_options(
     ),
     option(
         "--recipe",
-        "Take the settings of a published or a course training; options that are given win.",
+        "Take the settings of a published training, or of a course project; options that are given win.",
         values={each.name: each.summary for each in RECIPES.values()},
         type=click.Choice(list(RECIPES)),
         metavar="NAME",
