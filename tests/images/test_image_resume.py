@@ -19,6 +19,7 @@ from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.images import writer
+from vsrcli.images.naming import NAME_WILDCARD
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.pipeline.segmented_output import SegmentedOutput
@@ -150,6 +151,42 @@ def test_other_options_start_afresh_and_remove_earlier_images(source: Path, tmp_
     assert "starting afresh" in notices[0]
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "005.png"]
     assert hidden(tmp_path / "out") == []
+
+
+def write_named(folder: Path, prefix: str, count: int = COUNT) -> Path:
+    """Write ``folder/PREFIX001.png`` and so on; return the folder."""
+    image_samples.write_sequence(folder, count)
+    for file in list(folder.glob("f*.png")):
+        file.rename(folder / f"{prefix}{file.name[1:]}")
+    return folder
+
+
+def test_a_second_folder_into_the_same_one_leaves_the_first_resumable(tmp_path: Path) -> None:
+    first, second = write_named(tmp_path / "a", "a"), write_named(tmp_path / "b", "b", 5)
+    target = tmp_path / "out" / NAME_WILDCARD
+    upscale(first, target, until=9)
+    saved = contents(tmp_path / "out")
+    upscale(second, target, until=5)
+    assert contents(tmp_path / "out").items() > saved.items()
+    upscale(second, target)
+    assert len(contents(tmp_path / "out")) == 8 + 5
+    frame_count, notices = upscale(first, target)
+    assert (frame_count, "resuming at frame 8" in notices[0]) == (COUNT - 8, True)
+    assert len(contents(tmp_path / "out")) == COUNT + 5
+    assert hidden(tmp_path / "out") == []
+
+
+def test_images_of_sources_that_are_gone_stay(tmp_path: Path) -> None:
+    """The input folder holds other images by now, whose names are kept, too."""
+    source, target = write_named(tmp_path / "in", "a"), tmp_path / "out" / NAME_WILDCARD
+    upscale(source, target, until=9)
+    saved = contents(tmp_path / "out")
+    for file in source.iterdir():
+        file.unlink()
+    write_named(source, "b", 5)
+    upscale(source, target)
+    assert contents(tmp_path / "out").items() > saved.items()
+    assert len(contents(tmp_path / "out")) == 8 + 5
 
 
 def test_changed_sources_start_afresh(source: Path, tmp_path: Path) -> None:

@@ -108,8 +108,11 @@ class ImageSink:
     """
 
     def __init__(self, plan: ImagePlan, source: Source) -> None:
-        self.workdir = ImageWorkDir(plan.naming)
+        self.workdir = ImageWorkDir(plan.naming, source.path)
         self._plan, self._source, self._folder = plan, source, plan.naming.folder
+        self._own_names: set[str] | None = None  # that this job may remove; None: all in its lists
+        if plan.naming.pattern is None and source.images is not None:
+            self._own_names = {plan.naming.path_for(0, file).name for file in source.images.files}
 
     def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
         return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
@@ -133,10 +136,14 @@ class ImageSink:
         self._committed_images(segments)
 
     def _committed_images(self, segments: Sequence[SegmentFile]) -> dict[str, FileStamp]:
-        """Return the images of segments, by name; remove those of others and of runs with other options."""
+        """Return the images of segments, by name; remove those of others and of runs with other options.
+
+        Where names are kept, images of inputs that are gone stay: they are results of another job.
+        """
         committed = published_files(self.workdir.path, list_names={segment.name for segment in segments})
         for name, stamp in published_files(self.workdir.path).items():
-            if name not in committed and stamp.matches(self._folder / name):
+            is_own = self._own_names is None or name in self._own_names
+            if is_own and name not in committed and stamp.matches(self._folder / name):
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
         return committed
