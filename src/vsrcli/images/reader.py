@@ -210,11 +210,22 @@ class ImageSequenceDecoder(Decoder):
             self.warnings.append(f"{len(replaced)} damaged images are replaced by the ones before: {names}")
 
     def _read_frame(self, index: int) -> Image:
-        file, video = self._sequence.files[index], self._sequence.video
-        info = probe_image(file)
-        if (info.format, info.width, info.height) != (self._sequence.format, video.width, video.height):
-            raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
-        return conform(read_image(file, info), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha)
+        image = read_image_of(self._sequence, index)
+        high_bit_depth = self._sequence.video.is_high_bit_depth
+        return conform(image, high_bit_depth=high_bit_depth, with_alpha=self._alpha)
+
+
+def read_image_of(sequence: ImageSequence, index: int) -> Image:
+    """Decode an image of a sequence.
+
+    Raises:
+        InputError: it cannot be decoded, or is no longer of the sequence's format and size.
+    """
+    file, video = sequence.files[index], sequence.video
+    info = probe_image(file)
+    if (info.format, info.width, info.height) != (sequence.format, video.width, video.height):
+        raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
+    return read_image(file, info)
 
 
 def open_reader(path: Path, frame_rate: Fraction | None) -> SourceReader:
