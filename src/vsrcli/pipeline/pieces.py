@@ -237,9 +237,10 @@ class PlannedOutput(SegmentedOutput):
         records = list(self.journal.pieces) or [PieceRecord(0, 0, 0)]
         records[-1] = replace(records[-1], end_frame=piece.end_frame)
         if following is not None:
-            state_file = f"start-{following.number:05}.npz"
-            assert following.state is not None
-            save_state(self._workdir, state_file, following.state)
+            state_file = None
+            if following.state is not None:
+                state_file = f"start-{following.number:05}.npz"
+                save_state(self._workdir, state_file, following.state)
             records.append(
                 PieceRecord(
                     following.number,
