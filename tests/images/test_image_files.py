@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from vsrcli.errors import InputError
 from vsrcli.images.encoding import ImageFormat, encode_image_file
 from vsrcli.images.metadata import ImageMetadata, read_metadata
+from vsrcli.images.png import insert_chunks
 from vsrcli.images.probe import probe_image
 from vsrcli.images.reader import conform, read_image
 
@@ -218,6 +219,15 @@ def test_png_chunks_are_preserved(tmp_path: Path) -> None:
         assert image.info["Title"] == "A bridge"
         assert image.info["gamma"] == pytest.approx(1 / 2.2, abs=1e-5)
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def test_a_damaged_colour_profile_is_left_out(tmp_path: Path) -> None:
+    """Its chunk has the right checksum, but its data cannot be unpacked; the other metadata stays."""
+    path, gamma = tmp_path / "in.png", (b"gAMA", (45455).to_bytes(4, "big"))
+    Image.fromarray(image_samples.smooth_codes()).save(path)
+    profile = (b"iCCP", b"ICC profile\0\0" + b"no deflated data")
+    path.write_bytes(insert_chunks(path.read_bytes(), [profile, gamma]))
+    assert read_metadata(path, "PNG", (64, 48)) == ImageMetadata(chunks=(gamma,))
 
 
 @pytest.mark.parametrize("after", ["png", "webp", "jpg"])
