@@ -242,6 +242,8 @@ def decide(found: Inspection, options: Options) -> Job:
             f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
             "--pix-fmt yuv420p"
         )
+    strength = found.strength or 1.0
+    keep_color = keeps_color(models, replace(options, strength=found.strength))
     reach = scale_notices(models, geometry.factor, chain=len(found.models) == 1)
     passes = choose_passes(
         models,
@@ -250,6 +252,7 @@ def decide(found: Inspection, options: Options) -> Job:
         found.memory_budget,
         options.tile,
         geometry.visible_share,
+        is_faithful=keep_color or strength < 1,
     )
     notices = [*(images.notices if images else ()), *plan.notices]
     if images and not found.images:
@@ -282,8 +285,8 @@ def decide(found: Inspection, options: Options) -> Job:
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
-        keep_color=keeps_color(models, replace(options, strength=found.strength)),
-        strength=found.strength or 1.0,
+        keep_color=keep_color,
+        strength=strength,
         look=describe_look(looks, options.strength),
     )
 
