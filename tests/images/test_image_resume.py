@@ -15,16 +15,21 @@ import image_samples
 import numpy as np
 import pytest
 
+import media_samples as media
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.images import writer
 from vsrcli.images.naming import NAME_WILDCARD
 from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.media.probe import probe
+from vsrcli.media.source_reader import VideoReader
+from vsrcli.media.stdin import StdinSource
 from vsrcli.pipeline.progress import CallbackReporter
-from vsrcli.pipeline.segmented_output import SegmentedOutput
+from vsrcli.pipeline.segmented_output import ImageSink, SegmentedOutput
 
 Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
 COUNT = 14
 
@@ -281,6 +286,34 @@ def test_without_segments_nothing_is_published_before_the_end(
     assert not (tmp_path / "out").exists()
     upscale(source, tmp_path / "out" / "%03d.png", options)
     assert contents(tmp_path / "out") == complete_run
+
+
+def test_of_stdin_nothing_is_kept(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails after all images have been written; an earlier run's images stay until then."""
+    video, target = sample(media.cfr), tmp_path / "out" / "%03d.png"
+    upscale(video, target, until=5)
+    job = prepare_job(video, target, OPTIONS)
+    copy = tmp_path / "stdin"
+    copy.write_bytes(video.read_bytes())
+    from_stdin = StdinSource(**vars(probe(copy)))
+    job = replace(job, reader=VideoReader(from_stdin), segmented=False)
+
+    def stop(now: Progress) -> None:
+        raise RunStoppedError
+
+    with pytest.raises(RunStoppedError):
+        run_job(job, CallbackReporter(stop))
+    assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png"]
+
+    def fail(sink: ImageSink, segments: object) -> tuple[str, ...]:
+        raise OutputError("the disk is broken")
+
+    monkeypatch.setattr(ImageSink, "concatenate", fail)
+    with pytest.raises(OutputError) as error:
+        run_job(job)
+    assert error.value.saved_frames == 0
+    assert contents(tmp_path / "out") == {}
+    assert hidden(tmp_path / "out") == []
 
 
 def test_a_single_image_is_complete_or_missing(source: Path, tmp_path: Path) -> None:

@@ -265,6 +265,16 @@ def test_stdin_is_not_segmented(segment: str | int, notices: int) -> None:
     assert len([text for text in job.plan.notices if "stdin cannot be read twice" in text]) == notices
 
 
+def test_images_of_stdin_are_not_segmented() -> None:
+    source = StdinSource(path=Path("copy"), **SOURCE_FIELDS)
+    for segment, notices in (("auto", 0), (240, 1), ("none", 0)):
+        options = Options(Fraction(2), segment=segment)
+        job = decided("out/%03d.png", options, source=source, images=image_target(0))
+        assert not job.segmented
+        text = "stdin cannot be read twice: the images are written in one go, and an interruption costs all"
+        assert len([each for each in job.plan.notices if each.startswith(text)]) == notices
+
+
 def image_target(count: int) -> ImageTarget:
     naming = OutputNaming(Path("out"), ".png", parse_pattern("%03d.png"))
     return ImageTarget(naming, tuple(Path(f"out/{number:03}.png") for number in range(1, count + 1)), 2)

@@ -263,16 +263,16 @@ def decide(found: Inspection, options: Options) -> Job:
         if found.images is not None:
             raise UsageError("--segment shots is for videos: give a number of images, or auto")
         plan = replace(plan, video_options=with_fixed_threads(plan.codec, plan.video_options))
-    if segmented and not found.images:
-        if not plan.to_stdout and source.is_stored:
-            reason = reason_not_segmentable(plan, video, plan.extra) or ""
-            segmented = not reason
-        else:
-            segmented = False
-            if options.segment not in ("auto", "none"):
-                reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    if segmented and (plan.to_stdout or not source.is_stored):
+        segmented = False
+        if options.segment != "auto":
+            reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    elif segmented and not found.images:
+        reason = reason_not_segmentable(plan, video, plan.extra) or ""
+        segmented = not reason
     if reason:
-        notices.append(f"{reason}: the video is written in one go, and an interruption costs all of it")
+        written = "images are" if found.images else "video is"
+        notices.append(f"{reason}: the {written} written in one go, and an interruption costs all of it")
     return Job(
         reader=found.reader,
         plan=replace(plan, notices=tuple(notices)),

@@ -172,7 +172,7 @@ class SegmentedOutput:
     """An output written in segments, see :class:`~vsrcli.pipeline.outputs.Output`.
 
     Leaving it by an exception keeps the committed segments in the workdir, a hidden folder next to the
-    target.
+    target; of a source that no later run can read again, nothing.
 
     Args:
         job: what to write.
@@ -214,7 +214,9 @@ class SegmentedOutput:
             with contextlib.suppress(VsrError):  # there is an error already
                 self._commit_pending()
         finally:
-            if isinstance(error, VsrError):
+            if not self._job.source.is_stored and self.journal.all_segments:
+                (self._workdir.path / JOURNAL_NAME).unlink(missing_ok=True)
+            elif isinstance(error, VsrError):
                 error.saved_frames = self.journal.frame_count
             self._release_workdir()
 
