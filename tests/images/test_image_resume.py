@@ -181,6 +181,21 @@ def test_a_second_folder_into_the_same_one_leaves_the_first_resumable(tmp_path: 
     assert hidden(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("same_size", [False, True])
+def test_results_in_the_folder_of_their_sources(source: Path, tmp_path: Path, same_size: bool) -> None:
+    folder, target = source.parent, source.parent / "x-%03d.png"
+    options = replace(OPTIONS, same_size=same_size)
+    upscale(folder, target, options, until=9)
+    frame_count, notices = upscale(folder, target, options)
+    assert (frame_count, "resuming at frame 8" in notices[0]) == (COUNT - 8, True)
+    assert sorted(contents(folder)) == sorted(
+        f"{prefix}{number:03d}.png" for prefix in ("f", "x-") for number in range(1, COUNT + 1)
+    )
+    assert hidden(folder) == []
+    with pytest.raises(OutputError, match=r"x-001\.png exists, and 13 more"):
+        upscale(folder, target, options)
+
+
 def test_images_of_sources_that_are_gone_stay(tmp_path: Path) -> None:
     """The input folder holds other images by now, whose names are kept, too."""
     source, target = write_named(tmp_path / "in", "a"), tmp_path / "out" / NAME_WILDCARD

@@ -7,6 +7,7 @@ files begin like images but are none here. An image sequence is described as a v
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -47,12 +48,13 @@ _PIX_FMTS = {  # by is_grayscale, has_alpha, is_high_bit_depth
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their sizes in bytes
 
 
-def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
+def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | None = None) -> Source:
     """Probe the video, image sequence or image that a path means.
 
     Args:
         path: as typed by the user, see :mod:`vsrcli.images.naming`.
         frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
+        target: see :func:`~vsrcli.images.naming.match_files`.
 
     Returns:
         An :class:`~vsrcli.media.types.ImageSequence` for images.
@@ -61,10 +63,10 @@ def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
         InputError: see :func:`vsrcli.media.probe.probe`; or the images are no sequence: there are gaps,
             several sizes or several formats.
     """
-    matched = match_files(path)
+    matched = match_files(path, target)
     if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
         return probe(path)
-    return _probe_sequence(path, matched, frame_rate)
+    return _probe_sequence(path, matched, frame_rate, target)
 
 
 def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:
@@ -266,7 +268,9 @@ def _is_still_image(path: Path) -> bool:
         return False  # the video probe reports why
 
 
-def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction | None) -> ImageSequence:
+def _probe_sequence(
+    path: Path, matched: MatchedFiles, requested_rate: Fraction | None, target: Path | None
+) -> ImageSequence:
     infos = [probe_image(file) for file in matched.files]
     first = infos[0]
     for file, other in zip(matched.files, infos, strict=True):
@@ -290,7 +294,7 @@ def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction 
         format=first.format,
         is_lossy=first.is_lossy,
         has_explicit_rate=requested_rate is not None,
-        notices=(*_file_notices(matched.files, infos), *_interrupted_run_notices(matched)),
+        notices=(*_file_notices(matched.files, infos), *_interrupted_run_notices(matched, target)),
     )
 
 
@@ -335,11 +339,15 @@ def _video_stream(infos: Sequence[ImageInfo], frame_rate: Fraction) -> VideoStre
     )
 
 
-def _interrupted_run_notices(matched: MatchedFiles) -> Iterator[str]:
-    """Yield a notice if the folder holds the workdir of an interrupted run, whose images are incomplete."""
+def _interrupted_run_notices(matched: MatchedFiles, target: Path | None) -> Iterator[str]:
+    """Yield a notice if the folder holds the workdir of an interrupted run, whose images are incomplete; that
+    of the same target is no matter, since its images are no input."""
     if not matched.is_single_file:
         folder = matched.files[0].parent
-        if any(is_image_name(Path(workdir.stem)) for workdir in folder.glob(".*.vsr")):
+        workdirs = {workdir.name for workdir in folder.glob(".*.vsr") if is_image_name(Path(workdir.stem))}
+        if target is not None and os.path.realpath(target.parent) == os.path.realpath(folder):
+            workdirs.discard(f".{target.name}.vsr")
+        if workdirs:
             yield f"a run that writes into {folder} has not finished: some images may be missing"
 
 

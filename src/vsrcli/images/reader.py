@@ -228,9 +228,9 @@ def read_image_of(sequence: ImageSequence, index: int) -> Image:
     return read_image(file, info)
 
 
-def open_reader(path: Path, frame_rate: Fraction | None) -> SourceReader:
+def open_reader(path: Path, frame_rate: Fraction | None, target: Path | None = None) -> SourceReader:
     """Probe a path and return the reader of what it means, see :func:`~vsrcli.images.probe.probe_source`."""
-    source = probe_source(path, frame_rate)
+    source = probe_source(path, frame_rate, target)
     return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
 
 

@@ -147,7 +147,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         container = choose_container(target, options.encode.format, ffmpeg)
     for_y4m = container is not None and container.video_only
     fps_required = options.fps is not None and "fps" not in options.encode.optional
-    reader = open_source(source, options.fps, fps_required=fps_required)
+    reader = open_source(source, options.fps, target, fps_required=fps_required)
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
@@ -172,20 +172,26 @@ def _check_complete(source: Source) -> None:
 
 
 def open_source(
-    source: str | Path | StdinInput, fps: Fraction | None = None, *, fps_required: bool = True
+    source: str | Path | StdinInput,
+    fps: Fraction | None = None,
+    target: Path | None = None,
+    *,
+    fps_required: bool = True,
 ) -> SourceReader:
     """Probe a video, an image sequence or stdin, and return the reader that fits.
 
     Args:
         source: path or pattern, or stdin.
         fps: frame rate of an image sequence.
+        target: see :func:`~vsrcli.images.naming.match_files`.
         fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
 
     Raises:
         InputError: see :func:`vsrcli.images.probe.probe_source`.
         UsageError: ``fps`` with a video.
     """
-    reader = source.open_reader() if isinstance(source, StdinInput) else open_reader(Path(source), fps)
+    is_stdin = isinstance(source, StdinInput)
+    reader = source.open_reader() if is_stdin else open_reader(Path(source), fps, target)
     if fps_required and fps is not None and reader.source.images is None:
         raise UsageError(
             f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
