@@ -278,7 +278,7 @@ class SegmentedOutput:
     def finalize(self) -> None:
         if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
-                f"{self._job.source.path}: {_join_names(changed)} changed while it was upscaled; "
+                f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
         warnings = self._sink.concatenate(self.journal.all_segments)
@@ -321,8 +321,7 @@ class SegmentedOutput:
         try:
             return fingerprint(self._job)
         except OSError as error:
-            path = self._job.source.path
-            raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
+            raise unreadable_error(self._job, error) from error
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
@@ -332,7 +331,7 @@ class SegmentedOutput:
         if not self._job.options.resume:
             reason = "as requested"
         elif changed:
-            reason = f"{_join_names(changed)} changed"
+            reason = f"{join_names(changed)} changed"
         elif not is_intact or (earlier.state_file and state is None):
             reason = "some of their files are missing or damaged"
         else:
@@ -384,7 +383,12 @@ class PendingSegment:
         return self.writer.segment
 
 
-def _join_names(names: list[str], limit: int = 3) -> str:
+def unreadable_error(job: Job, error: OSError) -> InputError:
+    """Return the error for a source that cannot be read any more."""
+    return InputError(f"{job.source.path} cannot be read ({error.strerror}); check the file")
+
+
+def join_names(names: list[str], limit: int = 3) -> str:
     """Return ``a, b, c and 2 more have``."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     names = [option_name(name[2:]) if name.startswith("--") else name for name in names]
