@@ -137,6 +137,18 @@ def test_a_foreign_image_that_appears_meanwhile_is_not_touched(source: Path, tmp
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
 
 
+def test_images_that_are_removed_meanwhile_are_no_run_to_resume(source: Path, tmp_path: Path) -> None:
+    job = prepare_job(source, tmp_path / "out" / "%03d.png", OPTIONS)
+
+    def on_progress(now: Progress) -> None:
+        if now.done == COUNT:
+            (tmp_path / "out" / "001.png").unlink()
+
+    with pytest.raises(OutputError, match="have been changed or removed; use --no-resume") as error:
+        run_job(job, CallbackReporter(on_progress))
+    assert (error.value.saved_frames, error.value.resume_option) == (COUNT, None)
+
+
 def test_missing_images_are_written_again(
     source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -276,7 +288,7 @@ def test_a_damaged_image_is_named_and_earlier_segments_are_saved(
     bad.write_bytes(good[: len(good) // 2])
     with pytest.raises(DecodeError, match=r"f011\.png cannot be decoded") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
-    assert error.value.saved_frames == 8
+    assert (error.value.saved_frames, error.value.resume_option) == (8, "--keep-going")
     assert contents(tmp_path / "out") == {name: complete_run[name] for name in sorted(complete_run)[:8]}
 
 

@@ -17,7 +17,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, prepare_job
-from vsrcli.errors import UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.encoder_options import with_fixed_threads
 from vsrcli.media.types import Frame
@@ -180,6 +180,16 @@ def test_a_stopped_run_goes_on_and_writes_the_same_bytes(sample: Sample, tmp_pat
     assert log.result is not None
     assert (log.result.resumed, log.result.shots) == (52, 3)
     assert target.read_bytes() == reference.read_bytes()
+
+
+def test_a_damaged_start_is_no_run_to_resume(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(three_shots), tmp_path / "out.mp4"
+    upscale_until(source, target, SHOTS, stop_after=14)
+    (file,) = [piece["state_file"] for piece in journal_content(target)["pieces"] if piece["state_file"]][:1]
+    (workdir_for(target) / file).write_bytes(b"no state")
+    with pytest.raises(InputError, match="is damaged; use --no-resume to begin anew") as error:
+        upscale_until(source, target, SHOTS)
+    assert (error.value.saved_frames, error.value.resume_option) == (12, None)
 
 
 def still_shot(folder: Path) -> Path:

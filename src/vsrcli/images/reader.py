@@ -86,7 +86,9 @@ def read_image(path: Path, info: ImageInfo) -> Image:
 def _decode_error(path: Path, error: BaseException) -> DecodeError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DecodeError(
-        f"{path} cannot be decoded: the image is damaged or cut short; get a complete copy", details=text
+        f"{path} cannot be decoded: the image is damaged or cut short; get a complete copy",
+        details=text,
+        resume_option="--keep-going",
     )
 
 

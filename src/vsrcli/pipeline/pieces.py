@@ -227,7 +227,8 @@ class PlannedOutput(SegmentedOutput):
             state = load_state(self._workdir.path / record.state_file)
             if state is None:
                 raise InputError(
-                    f"{self._workdir.path / record.state_file} is damaged; use --no-resume to begin anew"
+                    f"{self._workdir.path / record.state_file} is damaged; use --no-resume to begin anew",
+                    resume_option=None,
                 )
         return PieceStart(record.number, record.first_frame, record.warmup_frames, record.shot_count, state)
 

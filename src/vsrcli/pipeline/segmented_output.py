@@ -125,7 +125,8 @@ class ImageSink:
         if len(published) != count or not unchanged:
             raise OutputError(
                 f"{self._plan.display_name}: some of the {count} images have been changed or "
-                "removed; use --no-resume to begin anew"
+                "removed; use --no-resume to begin anew",
+                resume_option=None,
             )
         return ()
 
@@ -279,7 +280,8 @@ class SegmentedOutput:
         if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
                 f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
-                "put the old file back, or run the command again to begin anew"
+                "put the old file back, or run the command again to begin anew",
+                resume_option=None,
             )
         warnings = self._sink.concatenate(self.journal.all_segments)
         self.journal = replace(self.journal, warnings=(*self.journal.warnings, *warnings))
