@@ -309,6 +309,17 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         probe_image(tmp_path / "in.png")
 
 
+@pytest.mark.parametrize("kind", ["jpg", "webp", "bmp"])
+def test_a_bomb_that_pillow_refuses_is_the_same_error(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"in.{kind}"
+    Image.new("RGB", (32, 24)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 24 // 2 - 1)  # it refuses twice as many
+    with pytest.raises(InputError, match=r"has more pixels than the 67 million that are allowed; check the"):
+        probe_image(path)
+
+
 @pytest.mark.parametrize("kind", ["tif", "exr"])
 def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
     """Blocks that would become a thousand times as large as the image has pixels for."""

@@ -122,16 +122,26 @@ def probe_image(path: Path) -> ImageInfo:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist any more; put it back") from None
+    except TooManyPixelsError as error:
+        raise _too_large_error(path, "more pixels") from error
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
         raise InputError(f"{path} cannot be read as an image: {first_line(error)}; check the file") from error
     if info.width * info.height > MAX_PIXELS:
-        raise InputError(
-            f"{path} says that it has {info.width}x{info.height} pixels, more than the "
-            f"{MAX_PIXELS // 10**6} million that are allowed; check the file, or shrink it first"
-        )
+        raise _too_large_error(path, f"{info.width}x{info.height} pixels, more")
     if min(info.width, info.height) < 1:
         raise InputError(f"{path} has no pixels; check the file")
     return info
+
+
+def _too_large_error(path: Path, size: str) -> InputError:
+    return InputError(
+        f"{path} says that it has {size} than the {MAX_PIXELS // 10**6} million that are allowed; check the "
+        "file, or shrink it first"
+    )
+
+
+class TooManyPixelsError(ValueError):
+    """Pillow opens no image of this size, which is above ``MAX_PIXELS``, too."""
 
 
 def silence_pillow() -> None:
@@ -140,11 +150,18 @@ def silence_pillow() -> None:
 
 
 def open_pillow(file: IO[bytes], file_format: str) -> Any:
-    """Open a file as a ``PIL.Image.Image`` of the given format, and of no other, without decoding it."""
+    """Open a file as a ``PIL.Image.Image`` of the given format, and of no other, without decoding it.
+
+    Raises:
+        TooManyPixelsError: by its header, it is too large for Pillow.
+    """
     from PIL import Image
 
     silence_pillow()
-    return Image.open(file, formats=[file_format.upper()])
+    try:
+        return Image.open(file, formats=[file_format.upper()])
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(str(error)) from error
 
 
 def _is_animated_png(file: IO[bytes]) -> bool:
