@@ -31,6 +31,7 @@ class VsrError(Exception):
     Args:
         message: one line: the file or option, what is wrong with it, and the remedy.
         details: further lines for the user, such as the last messages of ffmpeg.
+        resume_option: see the attribute.
 
     Attributes:
         exit_status: of the process.
@@ -40,11 +41,11 @@ class VsrError(Exception):
 
     exit_status = 1
 
-    def __init__(self, message: str, *, details: str = "") -> None:
+    def __init__(self, message: str, *, details: str = "", resume_option: str | None = "") -> None:
         super().__init__(message)
         self.details = details.strip()
         self.saved_frames = 0
-        self.resume_option: str | None = ""
+        self.resume_option = resume_option
 
 
 class UsageError(VsrError):

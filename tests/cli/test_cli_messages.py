@@ -13,6 +13,8 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, environment
+from vsrcli.cli.summary import ResumeHint
+from vsrcli.errors import InputError
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic")
@@ -237,3 +239,16 @@ def test_completion_names_commands_and_options() -> None:
     assert "plain,upscale" in complete("vsr up", 1)
     assert "plain,--precision" in complete("vsr upscale --pre", 2)
     assert "plain,json" in complete("vsr upscale --progress j", 3)
+
+
+def test_how_to_resume_is_said_only_where_that_is_possible(tmp_path: Path) -> None:
+    hint = ResumeHint(tmp_path / "out.mp4", ["upscale", "in.mp4", "out.mp4"])
+    for option, end in (
+        ("", "; to resume: vsr upscale in.mp4 out.mp4"),
+        ("--keep-going", "; to resume: vsr upscale in.mp4 out.mp4 --keep-going"),
+        (None, ""),
+    ):
+        error = InputError("in.mp4 has changed", resume_option=option)
+        assert hint.after_error(error) == ""
+        error.saved_frames = 8
+        assert hint.after_error(error) == f"8 frames are saved{end}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from fractions import Fraction
 from pathlib import Path
+
+import pytest
 
 import media_samples as media
 from terminal import Outcome
 from vsrcli import EncodeOptions, Options, prepare_job, run_job
+from vsrcli.pipeline.scan import FoundPiece, Scanner
 
 Vsr = Callable[..., Outcome]
 FAST = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast")
@@ -65,6 +68,26 @@ def test_a_video_that_fails_stops_the_others_if_wanted(tmp_path: Path, vsr: Vsr)
     assert result.status == 3
     assert outcomes(tmp_path)["a.mp4"] == "failed"
     assert outcomes(tmp_path)["b.mp4"] in ("waiting", "stopped")
+
+
+def test_an_unexpected_error_of_a_scan_ends_its_video_only(
+    tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = Scanner.scan
+
+    def failing(self: Scanner) -> Generator[FoundPiece]:
+        if self._job.source.path.name == "a.mp4":
+            raise ZeroDivisionError("odd times")
+        yield from scan(self)
+
+    monkeypatch.setattr(Scanner, "scan", failing)
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make_video(tmp_path / "in" / name, "testsrc2")
+    line = ("batch", str(tmp_path / "in"), str(tmp_path / "out"), *FAST, "--workers", "1")
+    result = vsr(*line, "--json", str(tmp_path / "out.json"))
+    assert (result.status, "unexpected ZeroDivisionError odd times" in result.err) == (3, True)
+    assert outcomes(tmp_path) == {"a.mp4": "failed", "b.mp4": "done"}
 
 
 def test_what_does_not_go_together_is_one_line(tmp_path: Path, vsr: Vsr) -> None:

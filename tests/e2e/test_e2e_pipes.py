@@ -305,6 +305,17 @@ def test_a_stream_that_is_cut_gives_no_file(tmp_path: Path) -> None:
     assert len(times(target)) == 3
 
 
+def test_a_stream_that_is_cut_gives_no_images(tmp_path: Path) -> None:
+    data = stream(tmp_path, frames=6).read_bytes()
+    command = ("upscale", "-", tmp_path / "out" / "%d.png", *BICUBIC, "--segment", "2")
+    done = piped(*command, stdin=data[:-10])
+    done.fails(1, "stdin")
+    assert "are saved" not in done.err
+    assert [file.name for file in tmp_path.iterdir()] == ["in.y4m"]
+    assert piped(*command, stdin=data).status == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"{n}.png" for n in range(1, 7)]
+
+
 def test_a_cut_video_from_a_file_goes_out_as_far_as_it_is_whole(tmp_path: Path, sample: Sample) -> None:
     video = tmp_path / "video.mkv"
     video.write_bytes(sample(media.cfr, frames=24, suffix=".mkv").read_bytes())

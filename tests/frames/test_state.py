@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.state import ArraySpec, stack_frames, validate_state
+from vsrcli.frames.state import ArraySpec, cast_floats, stack_frames, validate_state
 
 
 def test_shapes_and_types() -> None:
@@ -36,6 +36,17 @@ def test_missing_and_unknown_arrays() -> None:
         validate_state({}, {"a": ArraySpec(())})
     with pytest.raises(EngineError, match="it has 'b', which is unknown here"):
         validate_state({"a": np.float32(0), "b": np.float32(0)}, {"a": ArraySpec(())})  # type: ignore[dict-item]
+
+
+def test_floats_of_another_width_are_cast() -> None:
+    state = {"a": np.array([0.1, 1e9, -1e9], np.float32), "b": np.array([3], np.int64)}
+    cast = cast_floats(state, {"a": ArraySpec((3,), "float16"), "b": ArraySpec((1,))})
+    assert cast["a"].dtype == np.float16
+    assert cast["a"].tolist() == [np.float16(0.1), 65504, -65504]
+    assert cast["b"] is state["b"]
+    wide = cast_floats({"a": cast["a"]}, {"a": ArraySpec((3,))})["a"]
+    assert wide.dtype == np.float32
+    np.testing.assert_array_equal(wide, cast["a"])
 
 
 def test_no_frames_have_a_size() -> None:

@@ -136,6 +136,25 @@ def test_not_a_number_is_black_and_stays_where_it_is(vsr: Vsr, tmp_path: Path) -
     np.testing.assert_allclose(result[40:, 48:], 0.5, atol=1e-3)
 
 
+def test_keep_going_takes_light_and_alpha_of_the_image_before(vsr: Vsr, tmp_path: Path) -> None:
+    """Also where a segment begins with damaged images: the writer of each reads the sources anew."""
+    (tmp_path / "in").mkdir()
+    for number in range(1, 7):
+        path = write_exr(
+            tmp_path / "in" / f"{number}.exr", lamp() * number, np.full((24, 32), 0.5, np.float32)
+        )
+        if number in (3, 4, 6):
+            path.write_bytes(path.read_bytes()[:-200])
+    arguments = (tmp_path / "in" / "%d.exr", tmp_path / "out" / "%d.exr", *TWICE, "--segment", "2")
+    vsr("upscale", *arguments).fails(1, "3.exr cannot be decoded")
+    done = vsr("upscale", *arguments, "--keep-going")
+    assert done.status == 0, done.err
+    written = [(tmp_path / "out" / f"{number}.exr").read_bytes() for number in range(1, 7)]
+    assert written[1] == written[2] == written[3]
+    assert written[4] == written[5]
+    assert len(set(written)) == 3
+
+
 def test_several_parts_are_refused_by_name(tmp_path: Path) -> None:
     data = bytearray(write_exr(tmp_path / "in.exr", lamp()).read_bytes())
     data[5] |= 0x10

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from vsrcli.errors import InputError
 from vsrcli.images.encoding import ImageFormat, encode_image_file
 from vsrcli.images.metadata import ImageMetadata, read_metadata
+from vsrcli.images.png import insert_chunks
 from vsrcli.images.probe import probe_image
 from vsrcli.images.reader import conform, read_image
 
@@ -220,6 +221,15 @@ def test_png_chunks_are_preserved(tmp_path: Path) -> None:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
 
+def test_a_damaged_colour_profile_is_left_out(tmp_path: Path) -> None:
+    """Its chunk has the right checksum, but its data cannot be unpacked; the other metadata stays."""
+    path, gamma = tmp_path / "in.png", (b"gAMA", (45455).to_bytes(4, "big"))
+    Image.fromarray(image_samples.smooth_codes()).save(path)
+    profile = (b"iCCP", b"ICC profile\0\0" + b"no deflated data")
+    path.write_bytes(insert_chunks(path.read_bytes(), [profile, gamma]))
+    assert read_metadata(path, "PNG", (64, 48)) == ImageMetadata(chunks=(gamma,))
+
+
 @pytest.mark.parametrize("after", ["png", "webp", "jpg"])
 def test_exif_is_preserved_upright_and_with_the_new_size(tmp_path: Path, after: str) -> None:
     exif = Image.Exif()
@@ -297,6 +307,17 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     Image.new("1", (20000, 20000)).save(tmp_path / "in.png")
     with pytest.raises(InputError, match="20000x20000 pixels, more than"):
         probe_image(tmp_path / "in.png")
+
+
+@pytest.mark.parametrize("kind", ["jpg", "webp", "bmp"])
+def test_a_bomb_that_pillow_refuses_is_the_same_error(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"in.{kind}"
+    Image.new("RGB", (32, 24)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 24 // 2 - 1)  # it refuses twice as many
+    with pytest.raises(InputError, match=r"has more pixels than the 67 million that are allowed; check the"):
+        probe_image(path)
 
 
 @pytest.mark.parametrize("kind", ["tif", "exr"])

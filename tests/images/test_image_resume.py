@@ -15,15 +15,21 @@ import image_samples
 import numpy as np
 import pytest
 
+import media_samples as media
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.images import writer
+from vsrcli.images.naming import NAME_WILDCARD
 from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.media.probe import probe
+from vsrcli.media.source_reader import VideoReader
+from vsrcli.media.stdin import StdinSource
 from vsrcli.pipeline.progress import CallbackReporter
-from vsrcli.pipeline.segmented_output import SegmentedOutput
+from vsrcli.pipeline.segmented_output import ImageSink, SegmentedOutput
 
 Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
 COUNT = 14
 
@@ -131,6 +137,18 @@ def test_a_foreign_image_that_appears_meanwhile_is_not_touched(source: Path, tmp
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
 
 
+def test_images_that_are_removed_meanwhile_are_no_run_to_resume(source: Path, tmp_path: Path) -> None:
+    job = prepare_job(source, tmp_path / "out" / "%03d.png", OPTIONS)
+
+    def on_progress(now: Progress) -> None:
+        if now.done == COUNT:
+            (tmp_path / "out" / "001.png").unlink()
+
+    with pytest.raises(OutputError, match="have been changed or removed; use --no-resume") as error:
+        run_job(job, CallbackReporter(on_progress))
+    assert (error.value.saved_frames, error.value.resume_option) == (COUNT, None)
+
+
 def test_missing_images_are_written_again(
     source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -150,6 +168,57 @@ def test_other_options_start_afresh_and_remove_earlier_images(source: Path, tmp_
     assert "starting afresh" in notices[0]
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "005.png"]
     assert hidden(tmp_path / "out") == []
+
+
+def write_named(folder: Path, prefix: str, count: int = COUNT) -> Path:
+    """Write ``folder/PREFIX001.png`` and so on; return the folder."""
+    image_samples.write_sequence(folder, count)
+    for file in list(folder.glob("f*.png")):
+        file.rename(folder / f"{prefix}{file.name[1:]}")
+    return folder
+
+
+def test_a_second_folder_into_the_same_one_leaves_the_first_resumable(tmp_path: Path) -> None:
+    first, second = write_named(tmp_path / "a", "a"), write_named(tmp_path / "b", "b", 5)
+    target = tmp_path / "out" / NAME_WILDCARD
+    upscale(first, target, until=9)
+    saved = contents(tmp_path / "out")
+    upscale(second, target, until=5)
+    assert contents(tmp_path / "out").items() > saved.items()
+    upscale(second, target)
+    assert len(contents(tmp_path / "out")) == 8 + 5
+    frame_count, notices = upscale(first, target)
+    assert (frame_count, "resuming at frame 8" in notices[0]) == (COUNT - 8, True)
+    assert len(contents(tmp_path / "out")) == COUNT + 5
+    assert hidden(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("same_size", [False, True])
+def test_results_in_the_folder_of_their_sources(source: Path, tmp_path: Path, same_size: bool) -> None:
+    folder, target = source.parent, source.parent / "x-%03d.png"
+    options = replace(OPTIONS, same_size=same_size)
+    upscale(folder, target, options, until=9)
+    frame_count, notices = upscale(folder, target, options)
+    assert (frame_count, "resuming at frame 8" in notices[0]) == (COUNT - 8, True)
+    assert sorted(contents(folder)) == sorted(
+        f"{prefix}{number:03d}.png" for prefix in ("f", "x-") for number in range(1, COUNT + 1)
+    )
+    assert hidden(folder) == []
+    with pytest.raises(OutputError, match=r"x-001\.png exists, and 13 more"):
+        upscale(folder, target, options)
+
+
+def test_images_of_sources_that_are_gone_stay(tmp_path: Path) -> None:
+    """The input folder holds other images by now, whose names are kept, too."""
+    source, target = write_named(tmp_path / "in", "a"), tmp_path / "out" / NAME_WILDCARD
+    upscale(source, target, until=9)
+    saved = contents(tmp_path / "out")
+    for file in source.iterdir():
+        file.unlink()
+    write_named(source, "b", 5)
+    upscale(source, target)
+    assert contents(tmp_path / "out").items() > saved.items()
+    assert len(contents(tmp_path / "out")) == 8 + 5
 
 
 def test_changed_sources_start_afresh(source: Path, tmp_path: Path) -> None:
@@ -219,7 +288,7 @@ def test_a_damaged_image_is_named_and_earlier_segments_are_saved(
     bad.write_bytes(good[: len(good) // 2])
     with pytest.raises(DecodeError, match=r"f011\.png cannot be decoded") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
-    assert error.value.saved_frames == 8
+    assert (error.value.saved_frames, error.value.resume_option) == (8, "--keep-going")
     assert contents(tmp_path / "out") == {name: complete_run[name] for name in sorted(complete_run)[:8]}
 
 
@@ -244,6 +313,34 @@ def test_without_segments_nothing_is_published_before_the_end(
     assert not (tmp_path / "out").exists()
     upscale(source, tmp_path / "out" / "%03d.png", options)
     assert contents(tmp_path / "out") == complete_run
+
+
+def test_of_stdin_nothing_is_kept(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails after all images have been written; an earlier run's images stay until then."""
+    video, target = sample(media.cfr), tmp_path / "out" / "%03d.png"
+    upscale(video, target, until=5)
+    job = prepare_job(video, target, OPTIONS)
+    copy = tmp_path / "stdin"
+    copy.write_bytes(video.read_bytes())
+    from_stdin = StdinSource(**vars(probe(copy)))
+    job = replace(job, reader=VideoReader(from_stdin), segmented=False)
+
+    def stop(now: Progress) -> None:
+        raise RunStoppedError
+
+    with pytest.raises(RunStoppedError):
+        run_job(job, CallbackReporter(stop))
+    assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png"]
+
+    def fail(sink: ImageSink, segments: object) -> tuple[str, ...]:
+        raise OutputError("the disk is broken")
+
+    monkeypatch.setattr(ImageSink, "concatenate", fail)
+    with pytest.raises(OutputError) as error:
+        run_job(job)
+    assert error.value.saved_frames == 0
+    assert contents(tmp_path / "out") == {}
+    assert hidden(tmp_path / "out") == []
 
 
 def test_a_single_image_is_complete_or_missing(source: Path, tmp_path: Path) -> None:

@@ -104,9 +104,10 @@ def test_another_video_is_refused(grays: list[int], sample: Sample) -> None:
             lambda resume_point: FakeDecoder(source, grays),  # type: ignore[arg-type,return-value]
             ResumePoint(2, 1, frame_crc32(second)),
         ) as decoder,
-        pytest.raises(DecodeError, match="differ from those decoded before; use --no-resume"),
+        pytest.raises(DecodeError, match="differ from those decoded before; use --no-resume") as error,
     ):
         list(decoder)
+    assert error.value.resume_option is None
 
 
 def test_damage_is_raised_at_a_checkpoint(sample: Sample, ffmpeg: Any) -> None:

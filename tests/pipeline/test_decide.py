@@ -183,6 +183,25 @@ def test_tiles_follow_the_memory_budget() -> None:
         decided("out.mkv", memory_budget=MemoryBudget(2**20, explicit=True))
 
 
+@pytest.mark.parametrize("names", [("duf-r",), ("duf-r", "duf-r-xs")], ids=["one pass", "two passes"])
+def test_tiles_leave_memory_for_what_follows_the_source(names: tuple[str, ...]) -> None:
+    models = tuple(find_models(name, Fraction(2)) for name in names)
+    source = replace(SOURCE, video=replace(VIDEO, width=1280, height=720))
+    changes: dict[str, Any] = {"source": source, "models": models}
+    plain = decided("out.mp4", **changes)
+    estimate = plain.memory_estimate()  # with a second encoder
+    budget = MemoryBudget(estimate.total - estimate.background_closing, explicit=True)
+    job = decided(
+        "out.mp4", Options(Fraction(2), strength=0.5), memory_budget=budget, strength=0.5, **changes
+    )
+    assert job.fits_budget(job.tiles)
+    assert job.tiles != plain.tiles
+    assert not job.fits_budget(plain.tiles)
+    few = MemoryBudget(600_000_000, explicit=True)
+    with pytest.raises(UsageError, match=r"--max-memory .* is too little"):
+        decided("out.mp4", Options(Fraction(2), strength=0.5), memory_budget=few, strength=0.5, **changes)
+
+
 @pytest.mark.parametrize(
     ("encode", "target", "codec", "left_out"),
     [
@@ -244,6 +263,16 @@ def test_stdin_is_not_segmented(segment: str | int, notices: int) -> None:
     job = decided("out.mkv", Options(Fraction(2), segment=segment), source=source)
     assert not job.segmented
     assert len([text for text in job.plan.notices if "stdin cannot be read twice" in text]) == notices
+
+
+def test_images_of_stdin_are_not_segmented() -> None:
+    source = StdinSource(path=Path("copy"), **SOURCE_FIELDS)
+    for segment, notices in (("auto", 0), (240, 1), ("none", 0)):
+        options = Options(Fraction(2), segment=segment)
+        job = decided("out/%03d.png", options, source=source, images=image_target(0))
+        assert not job.segmented
+        text = "stdin cannot be read twice: the images are written in one go, and an interruption costs all"
+        assert len([each for each in job.plan.notices if each.startswith(text)]) == notices
 
 
 def image_target(count: int) -> ImageTarget:

@@ -17,7 +17,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, prepare_job
-from vsrcli.errors import UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.encoder_options import with_fixed_threads
 from vsrcli.media.types import Frame
@@ -180,6 +180,44 @@ def test_a_stopped_run_goes_on_and_writes_the_same_bytes(sample: Sample, tmp_pat
     assert log.result is not None
     assert (log.result.resumed, log.result.shots) == (52, 3)
     assert target.read_bytes() == reference.read_bytes()
+
+
+def test_a_damaged_start_is_no_run_to_resume(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(three_shots), tmp_path / "out.mp4"
+    upscale_until(source, target, SHOTS, stop_after=14)
+    (file,) = [piece["state_file"] for piece in journal_content(target)["pieces"] if piece["state_file"]][:1]
+    (workdir_for(target) / file).write_bytes(b"no state")
+    with pytest.raises(InputError, match="is damaged; use --no-resume to begin anew") as error:
+        upscale_until(source, target, SHOTS)
+    assert (error.value.saved_frames, error.value.resume_option) == (12, None)
+
+
+def still_shot(folder: Path) -> Path:
+    """A video of 8 s with a frame a second, one shot: pieces of two frames, with a warm-up of up to four."""
+    path = folder / "still.mkv"
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=1:d=8", "-c:v", "libx264", path)
+    return path
+
+
+def test_a_warm_up_may_begin_with_the_first_frame(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(still_shot), tmp_path / "out.mp4"
+    found = found_pieces(source, target)
+    assert [(each.piece.first_frame, each.piece.warmup_frames) for each in found] == [
+        (0, 0),
+        (2, 2),
+        (4, 4),
+        (6, 4),
+    ]
+    assert [each.start.state is None for each in found] == [True, True, True, False]
+    for frame, whole in zip(collected(source, SHOTS, [0, 1, 2, 3]), in_one_go(source, SHOTS), strict=True):
+        np.testing.assert_array_equal(frame, whole)
+    upscale_until(source, tmp_path / "reference.mp4", SHOTS)
+    for until in (3, 5):
+        upscale_until(source, target, SHOTS, stop_after=until)
+    log = upscale_until(source, target, SHOTS)
+    assert log.result is not None
+    assert (log.result.resumed, log.result.frames, log.result.shots) == (4, 8, 1)
+    assert target.read_bytes() == (tmp_path / "reference.mp4").read_bytes()
 
 
 def test_other_segments_start_afresh(sample: Sample, tmp_path: Path) -> None:

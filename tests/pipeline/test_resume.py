@@ -13,7 +13,7 @@ from interruptible_runs import FAST, frame_hashes, journal_content, upscale_unti
 import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options
-from vsrcli.errors import EncodeError, OutputError
+from vsrcli.errors import EncodeError, InputError, OutputError
 from vsrcli.system.files import WorkDir, workdir_for
 
 Sample = Callable[..., Path]
@@ -223,16 +223,18 @@ def test_two_runs_with_one_target(sample: Sample, tmp_path: Path) -> None:
     assert len(frame_hashes(target)) == 24
 
 
-def test_source_that_changes_during_a_run(sample: Sample, tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment", [5, "none"])
+def test_source_that_changes_during_a_run(segment: str | int, sample: Sample, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     source.write_bytes(sample(media.cfr, frames=24).read_bytes())
 
     def touch(progress: object) -> None:
         source.touch()
 
-    with pytest.raises(Exception, match="the input's modification time has changed while it was upscaled"):
-        upscale_until(source, target, BICUBIC, after_frame=touch)
+    with pytest.raises(InputError, match="the input's modification time has changed while it was") as error:
+        upscale_until(source, target, replace(BICUBIC, segment=segment), after_frame=touch)
     assert not target.exists()
+    assert error.value.resume_option is None or not error.value.saved_frames
 
 
 def test_span_and_frame_limit(sample: Sample, tmp_path: Path) -> None:
@@ -271,6 +273,7 @@ def test_flipped_bit_in_a_segment_is_detected(sample: Sample, tmp_path: Path) ->
     at = content.index(b"mdat") + 2000
     content[at] ^= 1
     file.write_bytes(content)
-    with pytest.raises(EncodeError, match=r"its segment .* has been changed or damaged"):
+    with pytest.raises(EncodeError, match=r"its segment .* has been changed or damaged") as error:
         upscale_until(source, target, BICUBIC)
     assert not target.exists()
+    assert (error.value.saved_frames, error.value.resume_option) == (24, None)

@@ -43,6 +43,7 @@ def make_upscaler(
     precision: str = "fp16",
     tile: int = 64,
     tile_pixels: int = 0,
+    fits_budget: bool = True,
 ) -> Opened:
     """Return an upscaler whose engine fails in the requested precision, and never after falling back."""
     notices: list[str] = []
@@ -58,7 +59,8 @@ def make_upscaler(
         passes=[make_pass(tiles, tile_pixels)],
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(target=Path("out.mkv"), to_stdout=False),
-        fits_budget=lambda tiles: True,
+        tiles=(tiles,),
+        fits_budget=lambda tiles: fits_budget,
         is_faithful=False,
     )
     reporter = CallbackReporter(on_notice=notices.append)
@@ -74,6 +76,11 @@ def upscale(upscaler: Upscaler, frames: np.ndarray = FRAMES) -> np.ndarray:
 @pytest.fixture
 def expected(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     return upscale(make_upscaler(monkeypatch, lambda h, w: None)[0])
+
+
+def test_planned_tiles_are_no_notice_whatever_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, notices, _ = make_upscaler(monkeypatch, lambda h, w: None, fits_budget=False)
+    assert notices == []
 
 
 @pytest.mark.parametrize("first", [0, 1, 4, COUNT - 1])

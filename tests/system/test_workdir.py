@@ -11,6 +11,7 @@ import pytest
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.system import files
 from vsrcli.system.files import WorkDir, temporary_folder, temporary_name, workdir_for
+from vsrcli.system.locks import FileLock
 
 
 def test_files_are_replaced_atomically(tmp_path: Path) -> None:
@@ -59,6 +60,35 @@ def test_workdir_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / ".out.mp4.vsr").write_text("not a folder")
     with pytest.raises(OutputError, match=r"\.out\.mp4\.vsr cannot be written"):
         WorkDir(tmp_path / "out.mp4").open()
+
+
+def test_workdir_in_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder was deleted; another one may have its name by now."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    folder.mkdir()
+    with pytest.raises(OutputError, match=r"out\.mp4: its folder does not exist any more; create it"):
+        WorkDir(Path("out.mp4")).open()
+
+
+def test_workdir_that_others_remove_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workdir, acquire, failures = WorkDir(tmp_path / "out.mp4"), FileLock.acquire, [3]
+
+    def failing(lock: FileLock) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            workdir.path.rmdir()
+        acquire(lock)
+
+    monkeypatch.setattr(FileLock, "acquire", failing)
+    workdir.open()
+    workdir.close()
+    workdir.remove()
+    failures[0] = 10_000
+    with pytest.raises(OutputError, match=r"\.out\.mp4\.vsr cannot be written \(No such file"):
+        workdir.open()
 
 
 def test_temporary_files_are_removed_when_the_program_leaves_at_once(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ class Coordinator:
         getattr(self, f"_handle_{kind}")(slot, *arguments)
 
     def _handle_scan(self, video: PlannedVideo, found: FoundPiece | BaseException | None) -> None:
-        if isinstance(found, VsrError):
+        if isinstance(found, Exception):
             self._end(video, found)
         elif isinstance(found, BaseException):
             raise found

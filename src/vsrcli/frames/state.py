@@ -59,6 +59,23 @@ def validate_state(state: Mapping[str, np.ndarray], expected: Mapping[str, Array
             raise foreign_state_error(f"its {name!r} is {array.dtype} {array.shape}, not {spec}")
 
 
+def cast_floats(state: Mapping[str, np.ndarray], expected: Mapping[str, ArraySpec]) -> State:
+    """Return a state whose floating-point arrays have the expected types; what is too large becomes their
+    largest number. Arrays of other types are returned as they are."""
+    return {
+        name: _cast_float(array, expected[name].dtype) if name in expected else array
+        for name, array in state.items()
+    }
+
+
+def _cast_float(array: np.ndarray, dtype: str) -> np.ndarray:
+    if array.dtype == dtype or array.dtype.kind != "f" or np.dtype(dtype).kind != "f":
+        return array
+    largest = np.finfo(dtype).max
+    is_narrower = largest < np.finfo(array.dtype).max
+    return (array.clip(-largest, largest) if is_narrower else array).astype(dtype)
+
+
 def join_states(prefix: str, states: Iterable[State]) -> State:
     """Join the states of numbered parts to one: ``PREFIX3.NAME`` is ``NAME`` of the fourth."""
     parts = enumerate(states)

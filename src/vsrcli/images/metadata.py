@@ -61,7 +61,10 @@ def _read_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
     icc = None
     if b"iCCP" in by_type:
         packed = by_type[b"iCCP"].split(b"\0", 1)[1][1:]
-        icc = zlib.decompressobj().decompress(packed, _MAX_PROFILE_BYTES)
+        try:
+            icc = zlib.decompressobj().decompress(packed, _MAX_PROFILE_BYTES)
+        except zlib.error:
+            chunks = tuple(chunk for chunk in chunks if chunk[0] != b"iCCP")
     dpi = None
     if b"pHYs" in by_type:
         across, down, unit = struct.unpack(">IIB", by_type[b"pHYs"])

@@ -171,7 +171,8 @@ def check_images(images: ImageTarget, source: Source, *, overwrite: bool) -> Non
                 raise OutputError(f"{file} is a folder, so no image can have its name; choose another")
             if file.exists() and (file.stat().st_dev, file.stat().st_ino) in source_inodes:
                 raise OutputError(f"{file} is the input itself; choose another name or folder")
-        own = published_files(workdir_for(workdir_name(naming))) if naming.single_name is None else {}
+        workdir = workdir_for(workdir_name(naming, source.path))
+        own = published_files(workdir) if naming.single_name is None else {}
         foreign = sorted(file for file in existing if not own.get(file.name, UNKNOWN_STAMP).matches(file))
     except OSError as error:
         raise OutputError(

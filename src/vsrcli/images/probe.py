@@ -7,6 +7,7 @@ files begin like images but are none here. An image sequence is described as a v
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -47,12 +48,13 @@ _PIX_FMTS = {  # by is_grayscale, has_alpha, is_high_bit_depth
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their sizes in bytes
 
 
-def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
+def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | None = None) -> Source:
     """Probe the video, image sequence or image that a path means.
 
     Args:
         path: as typed by the user, see :mod:`vsrcli.images.naming`.
         frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
+        target: see :func:`~vsrcli.images.naming.match_files`.
 
     Returns:
         An :class:`~vsrcli.media.types.ImageSequence` for images.
@@ -61,10 +63,10 @@ def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
         InputError: see :func:`vsrcli.media.probe.probe`; or the images are no sequence: there are gaps,
             several sizes or several formats.
     """
-    matched = match_files(path)
+    matched = match_files(path, target)
     if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
         return probe(path)
-    return _probe_sequence(path, matched, frame_rate)
+    return _probe_sequence(path, matched, frame_rate, target)
 
 
 def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:
@@ -120,16 +122,26 @@ def probe_image(path: Path) -> ImageInfo:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist any more; put it back") from None
+    except TooManyPixelsError as error:
+        raise _too_large_error(path, "more pixels") from error
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
         raise InputError(f"{path} cannot be read as an image: {first_line(error)}; check the file") from error
     if info.width * info.height > MAX_PIXELS:
-        raise InputError(
-            f"{path} says that it has {info.width}x{info.height} pixels, more than the "
-            f"{MAX_PIXELS // 10**6} million that are allowed; check the file, or shrink it first"
-        )
+        raise _too_large_error(path, f"{info.width}x{info.height} pixels, more")
     if min(info.width, info.height) < 1:
         raise InputError(f"{path} has no pixels; check the file")
     return info
+
+
+def _too_large_error(path: Path, size: str) -> InputError:
+    return InputError(
+        f"{path} says that it has {size} than the {MAX_PIXELS // 10**6} million that are allowed; check the "
+        "file, or shrink it first"
+    )
+
+
+class TooManyPixelsError(ValueError):
+    """Pillow opens no image of this size, which is above ``MAX_PIXELS``, too."""
 
 
 def silence_pillow() -> None:
@@ -138,11 +150,18 @@ def silence_pillow() -> None:
 
 
 def open_pillow(file: IO[bytes], file_format: str) -> Any:
-    """Open a file as a ``PIL.Image.Image`` of the given format, and of no other, without decoding it."""
+    """Open a file as a ``PIL.Image.Image`` of the given format, and of no other, without decoding it.
+
+    Raises:
+        TooManyPixelsError: by its header, it is too large for Pillow.
+    """
     from PIL import Image
 
     silence_pillow()
-    return Image.open(file, formats=[file_format.upper()])
+    try:
+        return Image.open(file, formats=[file_format.upper()])
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(str(error)) from error
 
 
 def _is_animated_png(file: IO[bytes]) -> bool:
@@ -266,7 +285,9 @@ def _is_still_image(path: Path) -> bool:
         return False  # the video probe reports why
 
 
-def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction | None) -> ImageSequence:
+def _probe_sequence(
+    path: Path, matched: MatchedFiles, requested_rate: Fraction | None, target: Path | None
+) -> ImageSequence:
     infos = [probe_image(file) for file in matched.files]
     first = infos[0]
     for file, other in zip(matched.files, infos, strict=True):
@@ -290,7 +311,7 @@ def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction 
         format=first.format,
         is_lossy=first.is_lossy,
         has_explicit_rate=requested_rate is not None,
-        notices=(*_file_notices(matched.files, infos), *_interrupted_run_notices(matched)),
+        notices=(*_file_notices(matched.files, infos), *_interrupted_run_notices(matched, target)),
     )
 
 
@@ -335,11 +356,15 @@ def _video_stream(infos: Sequence[ImageInfo], frame_rate: Fraction) -> VideoStre
     )
 
 
-def _interrupted_run_notices(matched: MatchedFiles) -> Iterator[str]:
-    """Yield a notice if the folder holds the workdir of an interrupted run, whose images are incomplete."""
+def _interrupted_run_notices(matched: MatchedFiles, target: Path | None) -> Iterator[str]:
+    """Yield a notice if the folder holds the workdir of an interrupted run, whose images are incomplete; that
+    of the same target is no matter, since its images are no input."""
     if not matched.is_single_file:
         folder = matched.files[0].parent
-        if any(is_image_name(Path(workdir.stem)) for workdir in folder.glob(".*.vsr")):
+        workdirs = {workdir.name for workdir in folder.glob(".*.vsr") if is_image_name(Path(workdir.stem))}
+        if target is not None and os.path.realpath(target.parent) == os.path.realpath(folder):
+            workdirs.discard(f".{target.name}.vsr")
+        if workdirs:
             yield f"a run that writes into {folder} has not finished: some images may be missing"
 
 

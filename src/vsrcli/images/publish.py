@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import time
@@ -52,10 +53,20 @@ UNKNOWN_STAMP = FileStamp("", -1, -1)
 """Stamp of an image that is in no list; matches no file."""
 
 
-def workdir_name(naming: OutputNaming) -> Path:
-    """Return the path after which the workdir is named: ``out/%05d.png`` for ``out/.%05d.png.vsr``."""
-    name = naming.path.name if naming.pattern is not None else f"images{naming.suffix}"
-    return naming.folder / name
+def workdir_name(naming: OutputNaming, source: Path) -> Path:
+    """Return the path after which the workdir is named: ``out/%05d.png`` for ``out/.%05d.png.vsr``.
+
+    Images that keep their names have a workdir for each input, ``out/.images-1f2e3d4c.png.vsr``: several
+    folders may be upscaled into one.
+
+    Args:
+        naming: of the images.
+        source: the input as typed, a folder or a pattern.
+    """
+    if naming.pattern is not None:
+        return naming.path
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:8]
+    return naming.folder / f"images-{digest}{naming.suffix}"
 
 
 def published_files(workdir: Path, *, list_names: Collection[str] | None = None) -> dict[str, FileStamp]:
@@ -120,10 +131,12 @@ class ImageWorkDir(WorkDir):
 
     Args:
         naming: of the images. Their folder is created if necessary, and removed again if it stays empty.
+        source: see :func:`workdir_name`.
     """
 
-    def __init__(self, naming: OutputNaming) -> None:
-        super().__init__(workdir_name(naming))
+    def __init__(self, naming: OutputNaming, source: Path) -> None:
+        super().__init__(workdir_name(naming, source))
+        self._target = naming.path
         self.output_folder = naming.folder
         self._folder = OutputFolder(naming.folder)
 

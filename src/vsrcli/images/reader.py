@@ -86,7 +86,9 @@ def read_image(path: Path, info: ImageInfo) -> Image:
 def _decode_error(path: Path, error: BaseException) -> DecodeError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DecodeError(
-        f"{path} cannot be decoded: the image is damaged or cut short; get a complete copy", details=text
+        f"{path} cannot be decoded: the image is damaged or cut short; get a complete copy",
+        details=text,
+        resume_option="--keep-going",
     )
 
 
@@ -210,16 +212,27 @@ class ImageSequenceDecoder(Decoder):
             self.warnings.append(f"{len(replaced)} damaged images are replaced by the ones before: {names}")
 
     def _read_frame(self, index: int) -> Image:
-        file, video = self._sequence.files[index], self._sequence.video
-        info = probe_image(file)
-        if (info.format, info.width, info.height) != (self._sequence.format, video.width, video.height):
-            raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
-        return conform(read_image(file, info), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha)
+        image = read_image_of(self._sequence, index)
+        high_bit_depth = self._sequence.video.is_high_bit_depth
+        return conform(image, high_bit_depth=high_bit_depth, with_alpha=self._alpha)
 
 
-def open_reader(path: Path, frame_rate: Fraction | None) -> SourceReader:
+def read_image_of(sequence: ImageSequence, index: int) -> Image:
+    """Decode an image of a sequence.
+
+    Raises:
+        InputError: it cannot be decoded, or is no longer of the sequence's format and size.
+    """
+    file, video = sequence.files[index], sequence.video
+    info = probe_image(file)
+    if (info.format, info.width, info.height) != (sequence.format, video.width, video.height):
+        raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
+    return read_image(file, info)
+
+
+def open_reader(path: Path, frame_rate: Fraction | None, target: Path | None = None) -> SourceReader:
     """Probe a path and return the reader of what it means, see :func:`~vsrcli.images.probe.probe_source`."""
-    source = probe_source(path, frame_rate)
+    source = probe_source(path, frame_rate, target)
     return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
 
 

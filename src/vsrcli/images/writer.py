@@ -13,18 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from vsrcli.errors import EncodeError
+from vsrcli.errors import EncodeError, InputError
 from vsrcli.frames.resample import resize
 from vsrcli.images import exr, png
 from vsrcli.images.encoding import encode_image_file
 from vsrcli.images.metadata import ImageMetadata, read_metadata
 from vsrcli.images.plan import ImagePlan
-from vsrcli.images.probe import probe_image
 from vsrcli.images.publish import ImageWorkDir, OutputFolder, PendingImages, write_error
-from vsrcli.images.reader import Image, read_image
+from vsrcli.images.reader import Image, read_image_of
 from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.ffmpeg_writer import SegmentFile
-from vsrcli.media.types import Frame, Source
+from vsrcli.media.types import Frame, ImageSequence, Source
 from vsrcli.system.files import fsync_path, publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
@@ -92,6 +91,7 @@ class ImageWriter(FrameWriter):
         self._part_file = temporary_name(plan.target)  # of a single image
         self._folder = OutputFolder(plan.naming.folder)  # of a single image; that of others is the workdir's
         self._first_pts = self._last_pts = 0
+        self._source_image: Image | None = None  # of the last frame, if it is linear light
 
     def start(self) -> None:
         if self._pending is None:
@@ -149,8 +149,8 @@ class ImageWriter(FrameWriter):
         # EXR: linear light, with the values that bypassed the network
         if plan.image_format.format == "EXR":
             source_image = None
-            if source and source_file and source.format == "EXR":
-                source_image = read_image(source_file, probe_image(source_file))
+            if source and source.format == "EXR":
+                source_image = self._source_image = self._read_source_image(source, frame.pts)
             restored = restore_out_of_range(pixels, alpha, source_image, plan.visible_share)
             pixels, alpha = restored.pixels, restored.alpha
             if plan.image_format.has_alpha and alpha is None:  # other images of the sequence have alpha
@@ -180,3 +180,20 @@ class ImageWriter(FrameWriter):
             fsync_path(part)
         except OSError as error:
             raise write_error(file, error) from error
+
+    def _read_source_image(self, source: ImageSequence, index: int) -> Image:
+        """Return the image that the decoder has made a frame of: instead of a damaged one, that before it.
+
+        Raises:
+            InputError: neither it nor any before it can be read.
+        """
+        damage: InputError | None = None
+        for place in range(index, -1, -1):
+            try:
+                return read_image_of(source, place)
+            except InputError as error:
+                damage = damage or error
+                if self._source_image is not None:
+                    return self._source_image
+        assert damage is not None
+        raise damage

@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.frames.flow import align_window
-from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
+from vsrcli.frames.state import ArraySpec, State, cast_floats, stack_frames, validate_state
 from vsrcli.inference.functions import FLOAT32, Backend, RowBands, numpy_dtype, pad_border, plan_bands
 from vsrcli.inference.types import Stream
 
@@ -228,7 +228,7 @@ class RecurrentStream(CachedStream):
 
     State: that of the window, and
 
-    - ``hidden`` (1, H, W, width): float16 at that precision, else float32.
+    - ``hidden`` (1, H, W, width): float16 at that precision, else float32; either can be restored.
     - ``feedback`` (1, H, W, 3*scale**2), float32, of networks that have it: the last result before clipping,
       minus its input frame, in the arrangement that the network reads.
 
@@ -249,6 +249,7 @@ class RecurrentStream(CachedStream):
         return found if feedback is None else {**found, "feedback": backend.to_numpy(feedback)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        state = cast_floats(state, self._state_specs())
         super().restore(state)
         backend = self._network.backend
         hidden = backend.to_device(backend.shapes.from_nhwc(state["hidden"]), backend.dtype)

@@ -315,9 +315,8 @@ class Decoder:
     def _error(self, reason: str, resume_option: str | None = "") -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
         progress = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
-        error = DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
-        error.resume_option = resume_option
-        return error
+        message = f"{self.source.path}: after {progress}: {reason}"
+        return DecodeError(message, details=details, resume_option=resume_option)
 
 
 class _FirstFrameError(Exception):

@@ -121,5 +121,6 @@ class ResumableDecoder:
     def _mismatch_error(self) -> DecodeError:
         return DecodeError(
             f"{self._source.path}: its frames differ from those decoded before; "
-            "use --no-resume to start again"
+            "use --no-resume to start again",
+            resume_option=None,
         )

@@ -223,7 +223,8 @@ class SegmentConcatenator:
     def _damaged_error(self, segment: SegmentFile) -> EncodeError:
         return EncodeError(
             f"{self._destination.name}: its segment {self._folder / segment.name} has been changed or "
-            "damaged; check the disk and use --no-resume to start over"
+            "damaged; check the disk and use --no-resume to start over",
+            resume_option=None,
         )
 
 

@@ -54,7 +54,8 @@ class PieceRecord:
         number, first_frame, warmup_frames: of the piece.
         shot_count: shots begun before it.
         end_frame: None: not found yet.
-        state_file: name of the file with the state to begin with; None: the piece is finished, or the first.
+        state_file: name of the file with the state to begin with; None: the piece is finished, or it, or its
+            warm-up, begins with the first frame.
         segment: its result; None until it is finished.
     """
 

@@ -7,7 +7,7 @@ also compares estimates with measurements.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
@@ -200,6 +200,7 @@ def choose_tiles(
     overlap: int,
     budget: MemoryBudget,
     tile: str | int = "auto",
+    beside: Callable[[TilePlan], int] = lambda plan: 0,
 ) -> TilePlan:
     """Return the tile plan of lowest cost within a memory budget, for one pass.
 
@@ -208,6 +209,7 @@ def choose_tiles(
         overlap: context on each side in low-resolution pixels.
         budget: memory limits.
         tile: side of a tile, ``auto``, or ``none`` for whole frames.
+        beside: returns the bytes on the host that a plan takes beside the pass.
 
     Returns:
         If no plan fits and the budget is not explicit, the plan that takes the least memory.
@@ -234,13 +236,18 @@ def choose_tiles(
         for side in sides
         for burst in (BURST_SIZES if may_burst else BURST_SIZES[:1])
     ]
-    fitting = [plan for plan in plans if budget.allows(estimate_memory(network, workload, plan))]
+
+    def estimated(plan: TilePlan) -> MemoryEstimate:
+        estimate = estimate_memory(network, workload, plan)
+        return replace(estimate, frames=estimate.frames + beside(plan))
+
+    fitting = [plan for plan in plans if budget.allows(estimated(plan))]
     if fitting:
         return min(fitting, key=lambda plan: relative_cost(network, plan))
-    least = min(plans, key=lambda plan: estimate_memory(network, workload, plan).total)
+    least = min(plans, key=lambda plan: estimated(plan).total)
     if not budget.explicit:
         return least
-    estimate = estimate_memory(network, workload, least)
+    estimate = estimated(least)
     tiling = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
     remedy = "" if is_auto else ", or leave --tile out"
     sizes = f"{workload.width}x{workload.height} to {workload.output_width}x{workload.output_height}"

@@ -16,10 +16,16 @@ from vsrcli.images.writer import ImageWriter
 from vsrcli.media.encoder import FrameWriter, VideoEncoder
 from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.checkpoint import Journal
+from vsrcli.pipeline.checkpoint import Journal, changed_keys
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import ImageSink, SegmentedOutput, VideoSink
+from vsrcli.pipeline.segmented_output import (
+    ImageSink,
+    SegmentedOutput,
+    VideoSink,
+    join_names,
+    unreadable_error,
+)
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 
@@ -111,15 +117,21 @@ def open_output(job: Job, reporter: Reporter) -> Output:
 
 
 class DirectOutput:
-    """A video or an image written in one go, see :class:`Output`; an interruption costs all of it."""
+    """A video or an image written in one go, see :class:`Output`; an interruption costs all of it.
+
+    Raises:
+        InputError: the source has changed during the run.
+    """
 
     def __init__(self, job: Job, writer: FrameWriter) -> None:
         self.frame_count = self.resumed_count = 0
         self.state: State | None = None
         self.journal = Journal(tiles=job.tiles)
-        self._writer = writer
+        self._job, self._writer = job, writer
+        self._source_before: dict[str, str] = {}
 
     def __enter__(self) -> Self:
+        self._source_before = self._source_fingerprint()
         self._writer.start()
         return self
 
@@ -143,9 +155,24 @@ class DirectOutput:
         self.journal = replace(self.journal, shot_count=shots.count, warnings=warnings)
 
     def finalize(self) -> None:
+        if changed := changed_keys(self._source_before, self._source_fingerprint()):
+            raise InputError(
+                f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
+                "run the command again"
+            )
         self._writer.finish()
         warnings = (*self.journal.warnings, *self._writer.warnings)
         self.journal = replace(self.journal, warnings=warnings, complete=True)
+
+    def _source_fingerprint(self) -> dict[str, str]:
+        """Return what tells whether the source has changed; nothing of stdin, and nothing for stdout, whose
+        bytes are gone already."""
+        if self._job.plan.to_stdout or not self._job.source.is_stored:
+            return {}
+        try:
+            return self._job.reader.fingerprint()
+        except OSError as error:
+            raise unreadable_error(self._job, error) from error
 
 
 class StdoutOutput(DirectOutput):

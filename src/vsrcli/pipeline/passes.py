@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 from vsrcli.errors import UsageError
 from vsrcli.frames.tiling import TilePlan
@@ -53,6 +54,8 @@ def choose_passes(
     budget: MemoryBudget,
     tile: str | int,
     visible_share: tuple[float, float],
+    *,
+    is_faithful: bool = False,
 ) -> tuple[Pass, ...]:
     """Return passes with the tile plans of lowest cost within a memory budget.
 
@@ -63,17 +66,23 @@ def choose_passes(
         budget: memory limits; each pass gets what those before it leave.
         tile: see :func:`~vsrcli.pipeline.memory.choose_tiles`; the same for all passes.
         visible_share: of the last pass.
+        is_faithful: see :func:`estimate_passes`.
 
     Raises:
         UsageError: see ``choose_tiles``.
     """
     passes: list[Pass] = []
+
+    def beside(model: ModelChoice, tiles: TilePlan) -> int:
+        chosen = [(each.model, each.tiles) for each in passes]
+        return _faithful_bytes(workload, [*chosen, (model, tiles)]) if is_faithful else 0
+
     host_bytes, network_bytes = ffmpeg_bytes(workload)[0], 0  # of what runs beside a pass
     remaining = budget
     for model, each in zip(models, _pass_workloads(models, workload), strict=True):
         context = model.architecture.radius() if overlap is None else overlap
         try:
-            tiles = choose_tiles(model.architecture, each, context, remaining, tile)
+            tiles = choose_tiles(model.architecture, each, context, remaining, tile, partial(beside, model))
         except UsageError as error:
             if not passes:
                 raise
@@ -101,11 +110,7 @@ def estimate_passes(
         workload: from the input of the first to the output of the last.
         is_faithful: whether results are changed towards the source, see ``Job.is_faithful``.
     """
-    beside = 0
-    if is_faithful:  # an interpolated frame with its steps, and sources of results that are due
-        beside = _FAITHFUL_BYTES * workload.output_height * workload.output_width
-        late = sum(each.model.architecture.frames // 2 + each.tiles.burst for each in passes)
-        beside += _RGB_BYTES * late * workload.height * workload.width
+    beside = _faithful_bytes(workload, [(each.model, each.tiles) for each in passes]) if is_faithful else 0
     workloads = _pass_workloads([each.model for each in passes], workload)
     estimates = [
         estimate_memory(each.model.architecture, of_pass, each.tiles)
@@ -119,6 +124,13 @@ def estimate_passes(
         ffmpeg=ffmpeg_bytes(workload)[0],
         background_closing=sum(each.background_closing for each in estimates),
     )
+
+
+def _faithful_bytes(workload: Workload, passes: Iterable[tuple[ModelChoice, TilePlan]]) -> int:
+    """Return the memory of an interpolated frame with its steps, and of sources of results that are due."""
+    late = sum(model.architecture.frames // 2 + tiles.burst for model, tiles in passes)
+    due = _RGB_BYTES * late * workload.height * workload.width
+    return _FAITHFUL_BYTES * workload.output_height * workload.output_width + due
 
 
 def multiply_adds(models: Iterable[ModelChoice]) -> int:

@@ -227,7 +227,8 @@ class PlannedOutput(SegmentedOutput):
             state = load_state(self._workdir.path / record.state_file)
             if state is None:
                 raise InputError(
-                    f"{self._workdir.path / record.state_file} is damaged; use --no-resume to begin anew"
+                    f"{self._workdir.path / record.state_file} is damaged; use --no-resume to begin anew",
+                    resume_option=None,
                 )
         return PieceStart(record.number, record.first_frame, record.warmup_frames, record.shot_count, state)
 
@@ -237,9 +238,10 @@ class PlannedOutput(SegmentedOutput):
         records = list(self.journal.pieces) or [PieceRecord(0, 0, 0)]
         records[-1] = replace(records[-1], end_frame=piece.end_frame)
         if following is not None:
-            state_file = f"start-{following.number:05}.npz"
-            assert following.state is not None
-            save_state(self._workdir, state_file, following.state)
+            state_file = None
+            if following.state is not None:
+                state_file = f"start-{following.number:05}.npz"
+                save_state(self._workdir, state_file, following.state)
             records.append(
                 PieceRecord(
                     following.number,

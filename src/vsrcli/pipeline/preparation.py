@@ -147,7 +147,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         container = choose_container(target, options.encode.format, ffmpeg)
     for_y4m = container is not None and container.video_only
     fps_required = options.fps is not None and "fps" not in options.encode.optional
-    reader = open_source(source, options.fps, fps_required=fps_required)
+    reader = open_source(source, options.fps, target, fps_required=fps_required)
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
@@ -172,20 +172,26 @@ def _check_complete(source: Source) -> None:
 
 
 def open_source(
-    source: str | Path | StdinInput, fps: Fraction | None = None, *, fps_required: bool = True
+    source: str | Path | StdinInput,
+    fps: Fraction | None = None,
+    target: Path | None = None,
+    *,
+    fps_required: bool = True,
 ) -> SourceReader:
     """Probe a video, an image sequence or stdin, and return the reader that fits.
 
     Args:
         source: path or pattern, or stdin.
         fps: frame rate of an image sequence.
+        target: see :func:`~vsrcli.images.naming.match_files`.
         fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
 
     Raises:
         InputError: see :func:`vsrcli.images.probe.probe_source`.
         UsageError: ``fps`` with a video.
     """
-    reader = source.open_reader() if isinstance(source, StdinInput) else open_reader(Path(source), fps)
+    is_stdin = isinstance(source, StdinInput)
+    reader = source.open_reader() if is_stdin else open_reader(Path(source), fps, target)
     if fps_required and fps is not None and reader.source.images is None:
         raise UsageError(
             f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
@@ -242,6 +248,8 @@ def decide(found: Inspection, options: Options) -> Job:
             f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
             "--pix-fmt yuv420p"
         )
+    strength = found.strength or 1.0
+    keep_color = keeps_color(models, replace(options, strength=found.strength))
     reach = scale_notices(models, geometry.factor, chain=len(found.models) == 1)
     passes = choose_passes(
         models,
@@ -250,6 +258,7 @@ def decide(found: Inspection, options: Options) -> Job:
         found.memory_budget,
         options.tile,
         geometry.visible_share,
+        is_faithful=keep_color or strength < 1,
     )
     notices = [*(images.notices if images else ()), *plan.notices]
     if images and not found.images:
@@ -260,16 +269,16 @@ def decide(found: Inspection, options: Options) -> Job:
         if found.images is not None:
             raise UsageError("--segment shots is for videos: give a number of images, or auto")
         plan = replace(plan, video_options=with_fixed_threads(plan.codec, plan.video_options))
-    if segmented and not found.images:
-        if not plan.to_stdout and source.is_stored:
-            reason = reason_not_segmentable(plan, video, plan.extra) or ""
-            segmented = not reason
-        else:
-            segmented = False
-            if options.segment not in ("auto", "none"):
-                reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    if segmented and (plan.to_stdout or not source.is_stored):
+        segmented = False
+        if options.segment != "auto":
+            reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    elif segmented and not found.images:
+        reason = reason_not_segmentable(plan, video, plan.extra) or ""
+        segmented = not reason
     if reason:
-        notices.append(f"{reason}: the video is written in one go, and an interruption costs all of it")
+        written = "images are" if found.images else "video is"
+        notices.append(f"{reason}: the {written} written in one go, and an interruption costs all of it")
     return Job(
         reader=found.reader,
         plan=replace(plan, notices=tuple(notices)),
@@ -282,8 +291,8 @@ def decide(found: Inspection, options: Options) -> Job:
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
-        keep_color=keeps_color(models, replace(options, strength=found.strength)),
-        strength=found.strength or 1.0,
+        keep_color=keep_color,
+        strength=strength,
         look=describe_look(looks, options.strength),
     )
 

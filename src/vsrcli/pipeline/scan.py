@@ -36,7 +36,7 @@ class PieceStart:
     Attributes:
         number, first_frame, warmup_frames: of the piece.
         shot_count: shots begun before its first frame, or before its warm-up.
-        state: of a ``ShotUpscaler``; None at the start of the video.
+        state: of a ``ShotUpscaler``; None if the piece, or its warm-up, begins with the first frame.
     """
 
     number: int = 0
@@ -157,14 +157,12 @@ def detector_from(state: State | None, detector: ShotDetector) -> bool:
 
 def _start_of(planner: Planner, moments: deque[_Moment]) -> PieceStart:
     """Return the start of the piece that has just begun, with the last moment's frame as its first."""
-    moment = moments[-1 - planner.warmup_frames]
-    assert moment.last_input is not None
-    # A stream that begins inside a shot counts as one of its own until it is counted here.
-    count = moment.shot_count if moment.starts_shot else moment.shot_count - 1
-    state = state_before_shot(count, moment.starts_shot, moment.last_input, moment.detector)
-    return PieceStart(
-        planner.number, planner.first_frame, planner.warmup_frames, moment.shot_count, _copied(state)
-    )
+    moment, state = moments[-1 - planner.warmup_frames], None
+    if moment.last_input is not None:
+        # A stream that begins inside a shot counts as one of its own until it is counted here.
+        count = moment.shot_count if moment.starts_shot else moment.shot_count - 1
+        state = _copied(state_before_shot(count, moment.starts_shot, moment.last_input, moment.detector))
+    return PieceStart(planner.number, planner.first_frame, planner.warmup_frames, moment.shot_count, state)
 
 
 def _copied(state: State) -> State:

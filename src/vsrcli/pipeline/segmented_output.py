@@ -108,8 +108,11 @@ class ImageSink:
     """
 
     def __init__(self, plan: ImagePlan, source: Source) -> None:
-        self.workdir = ImageWorkDir(plan.naming)
+        self.workdir = ImageWorkDir(plan.naming, source.path)
         self._plan, self._source, self._folder = plan, source, plan.naming.folder
+        self._own_names: set[str] | None = None  # that this job may remove; None: all in its lists
+        if plan.naming.pattern is None and source.images is not None:
+            self._own_names = {plan.naming.path_for(0, file).name for file in source.images.files}
 
     def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
         return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
@@ -122,7 +125,8 @@ class ImageSink:
         if len(published) != count or not unchanged:
             raise OutputError(
                 f"{self._plan.display_name}: some of the {count} images have been changed or "
-                "removed; use --no-resume to begin anew"
+                "removed; use --no-resume to begin anew",
+                resume_option=None,
             )
         return ()
 
@@ -133,10 +137,14 @@ class ImageSink:
         self._committed_images(segments)
 
     def _committed_images(self, segments: Sequence[SegmentFile]) -> dict[str, FileStamp]:
-        """Return the images of segments, by name; remove those of others and of runs with other options."""
+        """Return the images of segments, by name; remove those of others and of runs with other options.
+
+        Where names are kept, images of inputs that are gone stay: they are results of another job.
+        """
         committed = published_files(self.workdir.path, list_names={segment.name for segment in segments})
         for name, stamp in published_files(self.workdir.path).items():
-            if name not in committed and stamp.matches(self._folder / name):
+            is_own = self._own_names is None or name in self._own_names
+            if is_own and name not in committed and stamp.matches(self._folder / name):
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
         return committed
@@ -165,7 +173,7 @@ class SegmentedOutput:
     """An output written in segments, see :class:`~vsrcli.pipeline.outputs.Output`.
 
     Leaving it by an exception keeps the committed segments in the workdir, a hidden folder next to the
-    target.
+    target; of a source that no later run can read again, nothing.
 
     Args:
         job: what to write.
@@ -207,7 +215,9 @@ class SegmentedOutput:
             with contextlib.suppress(VsrError):  # there is an error already
                 self._commit_pending()
         finally:
-            if isinstance(error, VsrError):
+            if not self._job.source.is_stored and self.journal.all_segments:
+                (self._workdir.path / JOURNAL_NAME).unlink(missing_ok=True)
+            elif isinstance(error, VsrError):
                 error.saved_frames = self.journal.frame_count
             self._release_workdir()
 
@@ -269,8 +279,9 @@ class SegmentedOutput:
     def finalize(self) -> None:
         if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
-                f"{self._job.source.path}: {_join_names(changed)} changed while it was upscaled; "
-                "put the old file back, or run the command again to begin anew"
+                f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
+                "put the old file back, or run the command again to begin anew",
+                resume_option=None,
             )
         warnings = self._sink.concatenate(self.journal.all_segments)
         self.journal = replace(self.journal, warnings=(*self.journal.warnings, *warnings))
@@ -312,8 +323,7 @@ class SegmentedOutput:
         try:
             return fingerprint(self._job)
         except OSError as error:
-            path = self._job.source.path
-            raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
+            raise unreadable_error(self._job, error) from error
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
@@ -323,7 +333,7 @@ class SegmentedOutput:
         if not self._job.options.resume:
             reason = "as requested"
         elif changed:
-            reason = f"{_join_names(changed)} changed"
+            reason = f"{join_names(changed)} changed"
         elif not is_intact or (earlier.state_file and state is None):
             reason = "some of their files are missing or damaged"
         else:
@@ -375,7 +385,12 @@ class PendingSegment:
         return self.writer.segment
 
 
-def _join_names(names: list[str], limit: int = 3) -> str:
+def unreadable_error(job: Job, error: OSError) -> InputError:
+    """Return the error for a source that cannot be read any more."""
+    return InputError(f"{job.source.path} cannot be read ({error.strerror}); check the file")
+
+
+def join_names(names: list[str], limit: int = 3) -> str:
     """Return ``a, b, c and 2 more have``."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     names = [option_name(name[2:]) if name.startswith("--") else name for name in names]

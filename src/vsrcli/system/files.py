@@ -23,6 +23,7 @@ from vsrcli.system.locks import FileLock, LockHeldError
 
 _MAX_NAME_BYTES = 200  # of a target's name in that of its workdir; file systems allow 255
 _LOCK_NAME = "lock"
+_LOCK_ATTEMPTS = 100  # of locking a folder that other runs remove at that moment
 _SAMPLE_BYTES, _SAMPLE_COUNT = 2**16, 16  # blocks of a file that are hashed
 _temporary_paths: set[Path] = set()  # of this process, while they exist
 
@@ -188,23 +189,32 @@ class WorkDir:
 
         Raises:
             TargetLockedError: another run has locked it.
-            OutputError: it cannot be written.
+            OutputError: it cannot be written, or the target's folder is gone.
         """
-        while True:
+        for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
             try:
-                self.path.mkdir(exist_ok=True)
+                self._create()
                 self._lock.acquire()
                 return
             except LockHeldError as error:
                 raise TargetLockedError(
                     f"{self._target}: {error} is at work on it; wait until it has finished, or stop it first"
                 ) from None
-            except FileNotFoundError:
-                continue  # the previous owner has just removed it
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and attempts_left:
+                    continue  # the previous owner has just removed it
                 raise OutputError(
                     f"{self.path} cannot be written ({error.strerror}); remove it or choose another target"
                 ) from error
+
+    def _create(self) -> None:
+        try:
+            self.path.mkdir(exist_ok=True)
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{self._target}: its folder does not exist any more; create it and enter it again, or "
+                "choose another target"
+            ) from error
 
     def write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
         """Write or replace the file ``name`` atomically and durably; ``fill`` writes the content.
