@@ -25,14 +25,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vsrcli.system.signals import current_token
 from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_upload
 from vsrcli.web.cleanup import delete_upload
-from vsrcli.web.errors import ApiError, not_found
+from vsrcli.web.errors import ApiError, not_found, server_stopping
 from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, log_event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CHECKING, READY, REJECTED, UPLOADING, Store, Upload, now
-from vsrcli.web.subprocesses import ChildTimeoutError, first_value, python_command, run_json
+from vsrcli.web.subprocesses import (
+    ChildCancelledError,
+    ChildTimeoutError,
+    first_value,
+    python_command,
+    run_json,
+)
 from vsrcli.web.upload_writer import UploadWriters
 
 TUS_VERSION = "1.0.0"
@@ -194,10 +201,15 @@ class UploadRoutes:
         return upload
 
     async def _check(self, upload: Upload) -> ApiError | None:
-        """Check a complete upload; return why it was rejected, or None."""
+        """Check a complete upload; return why it was rejected, or None.
+
+        If the server has to end meanwhile, its state stays, and the next start checks it again.
+        """
         path, limiter = self._path(upload), self._check_limiter
         try:
             properties = await run_sync(_inspect_upload, path, upload.name, self._settings, limiter=limiter)
+        except ChildCancelledError:
+            return server_stopping()
         except Exception as error:
             if not isinstance(error, ApiError):
                 LOGGER.exception("check failed", extra={"values": {"video": anonymize_id(upload.id)}})
@@ -295,13 +307,16 @@ def _video_suffix(name: str) -> str:
 def _inspect_upload(path: Path, name: str, settings: Settings) -> dict[str, Any]:
     """Return the properties of an uploaded video, see :func:`vsrcli.web.inspection.describe_video`.
 
-    Another process opens the file. Raise ApiError if it is no video, or exceeds a limit.
+    Another process opens the file. Raise ApiError if it is no video, or exceeds a limit; ChildCancelledError
+    if the server has to end.
     """
+    cancel = current_token()  # the server's, also after it has ended
     try:
         messages = run_json(
             python_command("vsrcli.web.inspection", str(path)),
             timeout=settings.check_timeout,
             memory=settings.check_memory,
+            is_cancelled=lambda: cancel.is_cancelled,
         )
     except ChildTimeoutError:
         text = f"{name}: checking it took longer than {settings.check_timeout:g} s; "
