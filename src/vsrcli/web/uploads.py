@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import re
 import secrets
 import shutil
+import sqlite3
 import unicodedata
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -101,11 +103,16 @@ class UploadRoutes:
         return _tus_response(201, headers)
 
     async def head(self, request: Request) -> Response:
-        """Send the offset of an upload; a request that still writes is ended first."""
+        """Send the offset of an upload; a request that still writes is ended first.
+
+        Clients send nothing more when all bytes are there, so the check is started if no request could.
+        """
         _check_version(request)
         upload = await self._require_upload(request)
-        await self._writers.interrupt(upload.id)
-        offset = await run_sync(self._offset, upload)
+        async with self._writers.exclusive(upload.id):
+            upload = await self._require_upload(request)  # its state after the request that was interrupted
+            offset = await run_sync(self._offset, upload)
+            await self._check_if_complete(upload, offset)
         metadata = {"filename": upload.name, "filetype": upload.media_type}
         headers = {
             "Upload-Offset": offset,
@@ -140,9 +147,7 @@ class UploadRoutes:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._update(upload)
-                if offset == upload.size:
-                    await self._update(upload, state=CHECKING)
-                    self.start_check(upload)
+                await self._check_if_complete(upload, offset)
         if upload.id in self._checks and (error := await asyncio.shield(self._checks[upload.id])):
             raise error
         return _tus_response(204, {"Upload-Offset": offset, "Upload-Expires": self._expires(upload)})
@@ -160,8 +165,21 @@ class UploadRoutes:
         await run_sync(delete_upload, self._store, self._settings, upload)
         log_event("video deleted", video=anonymize_id(upload.id))
 
-    def start_check(self, upload: Upload) -> None:
-        """Start to check a complete upload. Call in the event loop."""
+    async def resume_checks(self) -> None:
+        """Start the checks that the server was killed during, or before. Call once, at its start."""
+        for upload in await run_sync(lambda: self._store.list_uploads(state=CHECKING)):
+            self._start_check(upload)
+        for upload in await run_sync(lambda: self._store.list_uploads(state=UPLOADING)):
+            with contextlib.suppress(ApiError, sqlite3.Error):  # its file is missing, or the disk is full
+                await self._check_if_complete(upload, await run_sync(self._offset, upload))
+
+    async def _check_if_complete(self, upload: Upload, offset: int) -> None:
+        """Start to check an upload that was not complete before if its last byte is there."""
+        if upload.state == UPLOADING and offset == upload.size:
+            await self._update(upload, state=CHECKING)
+            self._start_check(upload)
+
+    def _start_check(self, upload: Upload) -> None:
         task = asyncio.create_task(self._check(upload), name="check")
         self._checks[upload.id] = task
         task.add_done_callback(lambda _: self._checks.pop(upload.id, None))
