@@ -103,6 +103,25 @@ def test_mixed_weights_lie_between(weights: dict[str, Path], monkeypatch: pytest
     elsewhere.materialize().verify()
 
 
+def test_mixed_weights_of_a_faster_run_are_kept(
+    weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed, write, runs = mix_looks(read_weights(weights["sharp"]), 0.5), MixedWeights._write, list[int]()
+    assert isinstance(mixed, MixedWeights)
+
+    def write_while_another_run_ends(self: MixedWeights, folder: Path) -> None:
+        write(self, folder)
+        if not runs:
+            runs.append(0)
+            runs[0] = self.materialize().path.stat().st_ino
+
+    monkeypatch.setattr(MixedWeights, "_write", write_while_another_run_ends)
+    written = mixed.materialize()
+    assert written.path.stat().st_ino == runs[0]
+    written.verify()
+    assert list(written.path.parent.parent.iterdir()) == [written.path.parent]
+
+
 def test_names_state_looks(weights: dict[str, Path]) -> None:
     sharp, natural = "duf-s-x2-footage-sharp", "duf-s-x2-video"
     for model in ("duf-s-sharp", sharp, str(weights["sharp"])):
