@@ -202,3 +202,8 @@ def test_what_cannot_be_cut_is_refused(sample: Sample, tmp_path: Path, vsr: Call
         run_on_workers(job, 2)
     line = ("upscale", str(sample(long_shot)), str(tmp_path / "out.mp4"), "-m", "bicubic")
     vsr(*line, "--workers", "2", "--segment", "12").fails(2, "--workers 2", "--segment shots")
+    avi = (*line[:2], str(tmp_path / "out.avi"), "-m", "bicubic", "--dry-run")
+    for option in (("--workers", "2"), ("--cluster", "auto")):
+        vsr(*avi, *option).fails(2, f"{' '.join(option)}: ", "out.avi cannot be cut into pieces")
+    batch = ("batch", *line[1:2], str(tmp_path / "out"), "--container", "avi", *line[3:], "--workers", "2")
+    assert "1 of 1 videos would be upscaled" in vsr(*batch, "--dry-run").err
