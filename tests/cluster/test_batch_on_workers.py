@@ -95,6 +95,9 @@ def test_what_does_not_go_together_is_one_line(tmp_path: Path, vsr: Vsr) -> None
     vsr("batch", video, out, "-j", "2", "--workers", "2").fails(2, "-j 2 and --workers 2 exclude each other")
     vsr("upscale", video, f"{out}.mp4", "--strict").fails(2, "--strict compares workers")
     vsr("upscale", video, f"{out}.mp4", "--gpu", "0", "--gpu", "1").fails(2, "--gpu 0,1 needs --workers")
+    for command, target in (("upscale", f"{out}.mp4"), ("batch", out)):
+        line = (command, video, target, "--cluster", "127.0.0.1:1", "--gpu", "1")
+        vsr(*line).fails(2, "--gpu 1: with --cluster, Ray chooses the GPUs; leave it out")
     vsr("upscale", video, f"{out}.mp4", "--cluster", "ray://a:1").fails(2, "give HOST:PORT")
     vsr("upscale", video, f"{out}.mp4", "--cluster", "127.0.0.1:1").fails(2, "no answer")
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,14 +18,19 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
-from vsrcli.cluster import video
+from vsrcli.cluster import places, video, worker
+from vsrcli.cluster.coordinator import Coordinator
 from vsrcli.cluster.driver import Limits
+from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
+from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.pipeline import pieces
-from vsrcli.pipeline.plan import PlanRules
-from vsrcli.pipeline.progress import CallbackReporter
+from vsrcli.pipeline.plan import Piece, PlanRules
+from vsrcli.pipeline.progress import CallbackReporter, Reporter
+from vsrcli.pipeline.scan import PieceStart
 from vsrcli.system.files import workdir_for
+from vsrcli.system.signals import CancelToken
 
 Sample = Callable[..., Path]
 RULES = PlanRules(Fraction(1), Fraction(2), warmup_frames=4)
@@ -140,6 +146,47 @@ def test_a_worker_that_hangs_is_noticed(sample: Sample, tmp_path: Path) -> None:
     assert not psutil.pid_exists(hung[0])
 
 
+def test_a_worker_refuses_pieces_of_a_video_that_it_is_not_set_up_for(sample: Sample, tmp_path: Path) -> None:
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS), list[Any]()
+    piece, file = Piece(3, 0, 10), tmp_path / "piece-3.mkv"
+    with video.PlannedVideo(1, job, Reporter()) as planned:
+        tasks = [Task(key, piece, PieceStart(), file) for key in (2, 1)]
+        items = iter([tasks[1], planned.setup(Place("here", "here")), *tasks])
+        worker.run(items, lambda *message: sent.append(message), CancelToken())
+    assert [(kind, *rest[:2]) for kind, *rest in sent if kind in ("failed", "done")] == [
+        ("failed", 1, 3),
+        ("failed", 2, 3),
+        ("done", 1, 3),
+    ]
+    assert "set up for another video" in sent[0][3]
+
+
+def test_a_video_and_its_first_piece_reach_a_worker_together(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[tuple[type, int]]] = []
+
+    class Recorded(places.LocalWorker):
+        def submit(self, *items: Any) -> None:
+            calls.append([(type(item), item.key) for item in items])
+            super().submit(*items)
+
+    monkeypatch.setattr(places, "LocalWorker", Recorded)
+    jobs = [prepare_job(sample(long_shot), tmp_path / name, SHOTS) for name in ("a.mp4", "b.mp4")]
+    waiting = [video.PlannedVideo(key, job, Reporter()) for key, job in enumerate(jobs)]
+    Coordinator(
+        places.LocalWorkers(1, jobs[0]),
+        lambda: waiting.pop(0).__enter__() if waiting else None,
+        lambda planned, outcome: None,
+        CancelToken(),
+        on_notice=print,
+    ).run()
+    assert [(Setup, 0)] in calls  # to an idle worker, which answers before it gets a piece
+    assert [(Setup, 1), (Task, 1)] in calls
+    assert [(Setup, 1)] not in calls
+    assert (tmp_path / "b.mp4").read_bytes() == reference(sample(long_shot), tmp_path)
+
+
 def test_workers_that_cannot_take_part_are_an_error(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,3 +202,8 @@ def test_what_cannot_be_cut_is_refused(sample: Sample, tmp_path: Path, vsr: Call
         run_on_workers(job, 2)
     line = ("upscale", str(sample(long_shot)), str(tmp_path / "out.mp4"), "-m", "bicubic")
     vsr(*line, "--workers", "2", "--segment", "12").fails(2, "--workers 2", "--segment shots")
+    avi = (*line[:2], str(tmp_path / "out.avi"), "-m", "bicubic", "--dry-run")
+    for option in (("--workers", "2"), ("--cluster", "auto")):
+        vsr(*avi, *option).fails(2, f"{' '.join(option)}: ", "out.avi cannot be cut into pieces")
+    batch = ("batch", *line[1:2], str(tmp_path / "out"), "--container", "avi", *line[3:], "--workers", "2")
+    assert "1 of 1 videos would be upscaled" in vsr(*batch, "--dry-run").err

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
@@ -49,6 +50,17 @@ def test_remedies_are_printed(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None
     assert run.status == 1
     assert "-> install it" in run.out
     assert "1 problem found" in run.err
+
+
+def test_words_in_brackets_are_printed_on_a_terminal(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check():
+        yield Finding("settings", "note", "the table [upscale] is empty", "remove [upscale]")
+
+    monkeypatch.setattr(doctor, "CHECKS", (("settings", check),))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    out = click.unstyle(vsr("doctor").out)
+    assert "the table [upscale] is empty" in out
+    assert "-> remove [upscale]" in out
 
 
 def test_check_that_raises_is_a_problem() -> None:

@@ -112,6 +112,17 @@ def test_onnx_runtime_takes_a_gpu_that_keras_cannot_use(
     assert plan.resolve() == engine
 
 
+def test_bfloat16_is_never_left_to_onnx_runtime(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(gpu=True, bf16=True, onnxruntime=True, cuda=True)
+    monkeypatch.setattr("vsrcli.inference.keras.list_gpus", list)
+    monkeypatch.setattr("vsrcli.inference.onnxruntime_session.check_gpu_provider", lambda: "")
+    plan = plan_engine(precision="bf16")
+    assert str(plan) == "keras on a GPU that it can use, else openvino; precision bf16"
+    assert plan.resolve() == "openvino"
+
+
 @pytest.mark.parametrize("engine", ["keras", "onnxruntime"])
 def test_other_engines_have_no_eight_bits(machine: Callable[..., None], engine: str) -> None:
     machine(int8=True, onnxruntime=True)

@@ -99,6 +99,21 @@ def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert probe(target).video.color == Color("tv", "bt709", "bt709", "bt709", "left")
 
 
+@pytest.mark.parametrize("color", ["0x1010F0", "0x10F010", "0xF01010"])
+@pytest.mark.parametrize(("matrix", "primaries"), [("fcc", "bt470m"), ("smpte240m", "smpte240m")])
+def test_saturated_colours_of_old_matrices(
+    matrix: str, primaries: str, color: str, tmp_path: Path, upscale: Callable[..., object]
+) -> None:
+    tags = f"setparams=colorspace={matrix}:color_primaries={primaries}:color_trc={primaries}:range=tv"
+    filters = f"format=gbrp,scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p,{tags}"
+    path = media.encoded(tmp_path, "in.mkv", filters, FFV1, source=f"color=c={color}")
+    target = tmp_path / "out.mkv"
+    upscale(path, target, scale=1, codec="ffv1")
+    assert probe(target).video.color.matrix == matrix
+    for expected, actual in zip(decoded_planes(path), decoded_planes(target), strict=True):
+        assert np.abs(expected - actual).max() <= 1
+
+
 def test_decoded_colours(tmp_path: Path, frames: Callable[..., list[Frame]]) -> None:
     green = f"format=gbrp,scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,{BT709}"
     path = media.encoded(tmp_path, "g.mkv", green, FFV1, source="color=c=0x00FF00")

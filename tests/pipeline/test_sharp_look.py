@@ -20,6 +20,7 @@ from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.inference.looks import MixedWeights, mix_looks, requested_look
 from vsrcli.inference.selection import choose_models, find_models
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.models.weights import Weights, find_weights, read_weights
 
 Sample = Callable[..., Path]
@@ -101,6 +102,25 @@ def test_mixed_weights_lie_between(weights: dict[str, Path], monkeypatch: pytest
     elsewhere = mix_looks(sharp, 0.25)
     assert isinstance(elsewhere, MixedWeights)
     elsewhere.materialize().verify()
+
+
+def test_mixed_weights_of_a_faster_run_are_kept(
+    weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed, write, runs = mix_looks(read_weights(weights["sharp"]), 0.5), MixedWeights._write, list[int]()
+    assert isinstance(mixed, MixedWeights)
+
+    def write_while_another_run_ends(self: MixedWeights, folder: Path) -> None:
+        write(self, folder)
+        if not runs:
+            runs.append(0)
+            runs[0] = self.materialize().path.stat().st_ino
+
+    monkeypatch.setattr(MixedWeights, "_write", write_while_another_run_ends)
+    written = mixed.materialize()
+    assert written.path.stat().st_ino == runs[0]
+    written.verify()
+    assert list(written.path.parent.parent.iterdir()) == [written.path.parent]
 
 
 def test_names_state_looks(weights: dict[str, Path]) -> None:
@@ -224,6 +244,17 @@ def test_batch_names_and_repeats(vsr: Vsr, sample: Sample, tmp_path: Path) -> No
     assert "1 skipped" in vsr(*batch, "--look", "sharp").err
     again = vsr(*batch, "--look", "sharp", "--strength", 0.4)
     assert "weight file" in again.err or "--strength" in again.err
+
+
+def test_both_videos_of_a_preview_take_the_requested_ffmpeg(
+    vsr: Vsr, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requested = find_ffmpeg().path
+    monkeypatch.setenv("VSR_FFMPEG", str(tmp_path / "missing"))
+    line = ("preview", sample(media.cfr, frames=6), tmp_path / "p.mkv", "-m", "duf-s", "-s", 2)
+    run = vsr(*line, "--seconds", "0.2", "--ffmpeg", requested)
+    assert run.status == 0, run.err
+    assert (tmp_path / "p-looks.mkv").exists()
 
 
 def test_preview_shows_both(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:

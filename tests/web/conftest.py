@@ -31,11 +31,13 @@ def close_clients() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LocalServer]]:
-    """``open_server(max_upload=1000)``: a server without a worker, until the module's tests have ended."""
+    """``open_server(max_upload=1000)``: a server without a worker, until the module's tests have ended; with
+    ``data=FOLDER`` on that data folder."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
     def start(**options: object) -> LocalServer:
-        settings = Settings(data=tmp_path_factory.mktemp("server"), worker=False, **options)  # type: ignore[arg-type]
+        data = options.pop("data", None) or tmp_path_factory.mktemp("server")
+        settings = Settings(data=data, worker=False, **options)  # type: ignore[arg-type]
         app, listener = create_app(settings), socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn_config(app, settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

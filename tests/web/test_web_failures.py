@@ -13,6 +13,9 @@ import httpx
 import pytest
 from web_client import TIMEOUT, LocalServer, assert_error, log_to
 
+import media_samples as media
+from vsrcli.system.signals import CancelToken
+from vsrcli.web import jobs, uploads
 from vsrcli.web.auth import SECURITY_HEADERS
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
@@ -119,8 +122,6 @@ def test_events_continue_after_a_failure(
 def test_planning_that_ends_without_message(
     open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch, sample: Callable[..., Path]
 ) -> None:
-    import media_samples as media
-
     server = open_server()
     client = server.client()
     video = client.upload_video(sample(media.cfr).read_bytes())
@@ -129,6 +130,40 @@ def test_planning_that_ends_without_message(
     assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), 500, "error")
     assert server.stored_files() == before
     assert client.videos()[0]["jobs"] == []
+
+
+def end_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server have to end, while its programs would run for ever."""
+    token, endless = CancelToken(), [sys.executable, "-c", "import signal; signal.pause()"]
+    token.cancel()
+    for module, command in ((uploads, "python_command"), (jobs, "job_command")):
+        monkeypatch.setattr(module, "current_token", lambda: token)
+        monkeypatch.setattr(module, command, lambda *_: endless)
+
+
+def test_a_check_that_the_end_of_the_server_cancels_is_repeated(
+    open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch, sample: Callable[..., Path]
+) -> None:
+    server = open_server(check_timeout=1.0)
+    client = server.client()
+    with monkeypatch.context() as patches:
+        end_server(patches)
+        assert_error(client.upload(sample(media.cfr).read_bytes()), 503, "stopping")
+    assert client.videos()[0]["state"] == "checking"
+    restarted = open_server(data=server.settings.data)
+    assert restarted.same_client(client).wait_for_video("ready")["frames"] == 12
+
+
+def test_planning_that_the_end_of_the_server_cancels(
+    open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch, sample: Callable[..., Path]
+) -> None:
+    server = open_server()
+    client = server.client()
+    video = client.upload_video(sample(media.cfr).read_bytes())
+    before = server.stored_files()
+    end_server(monkeypatch)
+    assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), 503, "stopping")
+    assert server.stored_files() == before
 
 
 def test_web_socket_requests_are_answered_as_others(server: LocalServer) -> None:

@@ -71,6 +71,35 @@ def test_upload_in_chunks(client: WebClient, server: LocalServer, video: bytes) 
     assert client.append(url, len(video), b"").status_code == 204  # nothing more to send does no harm
 
 
+def store_all(server: LocalServer, client: WebClient, video: bytes) -> str:
+    """Return the URL of an upload as after kill -9: all bytes on the disk, but not so in its record."""
+    url = client.start_upload(len(video)).headers["Location"]
+    (file,) = (server.settings.data / "uploads" / url.rpartition("/")[2]).iterdir()
+    file.write_bytes(video)
+    return url
+
+
+def test_complete_upload_whose_check_did_not_start(
+    client: WebClient, server: LocalServer, video: bytes
+) -> None:
+    url = store_all(server, client, video)
+    assert client.videos()[-1]["state"] == "uploading"
+    assert client.offset(url) == len(video)  # clients send nothing more after that
+    assert client.wait_for_video("ready")["received"] == len(video)
+
+
+def test_complete_upload_is_checked_at_the_next_start(
+    open_server: Callable[..., LocalServer], video: bytes
+) -> None:
+    server = open_server()
+    client = server.client()
+    store_all(server, client, video)
+    partial = client.start_upload(len(video)).headers["Location"]
+    restarted = open_server(data=server.settings.data).same_client(client)
+    assert restarted.wait_for_video("ready")["received"] == len(video)
+    assert restarted.offset(partial) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_interrupted_anywhere_and_resumed(seed: int, client: WebClient, server: LocalServer) -> None:
     rng = random.Random(seed)

@@ -147,8 +147,8 @@ def test_jobs_of_a_killed_worker_are_requeued(folder: DataFolder) -> None:
     assert (reload(folder, job).message, reload(folder, job).code) == ("", None)
 
 
-def test_children_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VSR_SERVE_TOKEN", "VSR_SERVE_QUEUE", "VSR_CONFIG"):
+def test_children_get_no_secrets_and_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VSR_SERVE_TOKEN", "VSR_SERVE_QUEUE", "VSR_CONFIG", "VSR_PROFILE"):
         monkeypatch.setenv(name, "secret")
     code = "import json, os; print(json.dumps({'environment': dict(os.environ)}))"
     (message,) = run_json([sys.executable, "-I", "-c", code], timeout=TIMEOUT)

@@ -89,6 +89,13 @@ class WebClient(httpx.Client):
                     return record
         raise AssertionError("the events have ended")
 
+    def wait_for_video(self, state: str) -> dict[str, Any]:
+        """Return the first video of the session that is in a state, once it is."""
+        for name, video in self.events():
+            if name == "video" and video["state"] == state:
+                return video
+        raise AssertionError("the events have ended")
+
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield names and data of server-sent events, endlessly."""
         with self.stream("GET", "/api/events") as stream:
@@ -175,6 +182,10 @@ class LocalServer:
     def client(self, **options: object) -> WebClient:
         """Return a new client."""
         return WebClient(self.url, **options)  # type: ignore[arg-type]
+
+    def same_client(self, client: WebClient) -> WebClient:
+        """Return a client with the session of another one, of a server on the same data folder."""
+        return self.client(session=False, cookies={"vsr_session": client.cookies["vsr_session"]})
 
     def stored_files(self) -> list[Path]:
         """Return all files and folders of uploads and jobs."""

@@ -53,7 +53,7 @@ class WorkerRequest:
             return options
         if options.segment not in ("auto", "shots"):
             raise UsageError(f"{self.text} needs --segment shots, not {options.segment}")
-        if self.cluster is not None and "," in options.device:
+        if self.cluster is not None and options.device not in ("auto", "cpu"):
             raise UsageError(f"--gpu {options.device}: with --cluster, Ray chooses the GPUs; leave it out")
         return replace(options, segment="shots")
 

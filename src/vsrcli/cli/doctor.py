@@ -86,7 +86,7 @@ def _print(finding: Finding) -> None:
         table.add_column()
         table.add_column(width=17)
         table.add_column(overflow="fold")
-        table.add_row(Text(mark, style=f"bold {colour}"), Text(finding.name, style="bold"), text)
+        table.add_row(Text(mark, style=f"bold {colour}"), Text(finding.name, style="bold"), Text(text))
         if remedy:
             table.add_row("", "", remedy)
         console.print(table, soft_wrap=False)

@@ -111,6 +111,7 @@ def preview(
                 compared,
                 on_frame=lambda count: raise_if_cancelled(),
                 overwrite=options.encode.overwrite,
+                ffmpeg=job.ffmpeg,
             )
     assert latest.value is not None  # a run writes a frame or fails
     estimate = estimate_full_run(video, result, latest.value)

@@ -12,6 +12,7 @@ from vsrcli.inference.looks import NATURAL, SHARP, offers_look, requested_look
 from vsrcli.inference.selection import INTERPOLATION
 
 if TYPE_CHECKING:
+    from vsrcli.media.ffmpeg import Ffmpeg
     from vsrcli.pipeline.job import Job
     from vsrcli.pipeline.options import Options
 
@@ -56,6 +57,7 @@ def write_looks(
     *,
     on_frame: Callable[[int], None],
     overwrite: bool,
+    ffmpeg: Ffmpeg,
 ) -> None:
     """Write three previews side by side, with labels; of large frames the middle.
 
@@ -64,6 +66,7 @@ def write_looks(
         target: video to write.
         on_frame: called with the number of frames after each.
         overwrite: replace ``target``.
+        ffmpeg: encodes the video.
 
     Raises:
         VsrError: a preview cannot be read, or the video cannot be written.
@@ -72,10 +75,8 @@ def write_looks(
     from vsrcli.compare.inputs import plan_comparison
     from vsrcli.compare.writers import plan_video, write_video
     from vsrcli.evaluate.crops import DetailCrop
-    from vsrcli.media.ffmpeg import find_ffmpeg
     from vsrcli.media.output_plan import EncodeOptions
 
-    ffmpeg = find_ffmpeg()
     comparison = plan_comparison([lanczos, natural, sharp], labels=["Lanczos", NATURAL, SHARP])
     width, height = min(comparison.width, _MAX_WIDTH), min(comparison.height, _MAX_HEIGHT)
     crop = DetailCrop((comparison.width - width) // 2, (comparison.height - height) // 2, width, height)

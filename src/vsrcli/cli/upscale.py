@@ -101,6 +101,9 @@ def upscale(
             opened = stdin if source == STDIO else source
             job = prepare_job(opened, target, options)
             if request:
+                from vsrcli.cluster.video import require_pieces
+
+                require_pieces(job, request.text)
                 job = request.share_memory(
                     job, lambda shared: prepare_job(opened, target, shared), reporter.notice
                 )

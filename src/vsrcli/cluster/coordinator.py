@@ -224,10 +224,7 @@ class Coordinator:
     def _start(self, slot: _Slot) -> None:
         slot.worker = self._workers.start(slot.place, self._events.put)
         slot.task, slot.video, slot.is_ready, slot.refusals = None, None, False, {}
-        self._set_up(slot, next(iter(self._videos.values())))
-
-    def _set_up(self, slot: _Slot, video: PlannedVideo) -> None:
-        assert slot.worker is not None
+        video = next(iter(self._videos.values()))
         slot.video = video.key
         slot.worker.submit(video.setup(slot.place))
 
@@ -405,10 +402,9 @@ class Coordinator:
             assert slot.worker is not None
             assert isinstance(key, tuple)
             video = self._videos[key[0]]
-            if slot.video != video.key:
-                self._set_up(slot, video)
-            slot.task = video.task(key[1], slot.number)
-            slot.worker.submit(slot.task)
+            setup = [] if slot.video == video.key else [video.setup(slot.place)]
+            slot.video, slot.task = video.key, video.task(key[1], slot.number)
+            slot.worker.submit(*setup, slot.task)
 
 
 def _of(video: int) -> Callable[[object], bool]:

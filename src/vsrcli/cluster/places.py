@@ -47,8 +47,8 @@ class Place:
 class Worker(Protocol):
     """A worker that has been started. None of its methods waits, but for :meth:`wait`."""
 
-    def submit(self, item: Any) -> None:
-        """Append an item to what it works on."""
+    def submit(self, *items: Any) -> None:
+        """Append items to what it works on, in this order; those of two calls may arrive in any order."""
         ...
 
     def stop(self) -> None:
@@ -142,8 +142,9 @@ class LocalWorker:
     def __init__(self, listener: Listener, threads: int | None) -> None:
         self._process = WorkerProcess(WORKER_MODULE, lambda event: listener((self, event[1])), threads)
 
-    def submit(self, item: Any) -> None:
-        self._process.submit(item)
+    def submit(self, *items: Any) -> None:
+        for item in items:
+            self._process.submit(item)
 
     def stop(self) -> None:
         self._process.stop()

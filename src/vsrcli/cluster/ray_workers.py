@@ -46,9 +46,12 @@ class Relay:
     def __init__(self, threads: int | None) -> None:
         self._messages: queue.Queue[Any] = queue.Queue()
         self._process = WorkerProcess(WORKER_MODULE, lambda event: self._messages.put(event[1]), threads)
+        self._submitting = threading.Lock()
 
-    def submit(self, item: Any) -> None:
-        self._process.submit(item)
+    def submit(self, *items: Any) -> None:
+        with self._submitting:
+            for item in items:
+                self._process.submit(item)
 
     def receive(self) -> list[Any]:
         """Return the messages that have come, after a second none; None among them: the worker has ended."""
@@ -85,8 +88,8 @@ class RayWorker:
         self._ending = "its machine does not answer", ""
         threading.Thread(target=self._receive, name="cluster messages", daemon=True).start()
 
-    def submit(self, item: Any) -> None:
-        self._actor.submit.remote(item)
+    def submit(self, *items: Any) -> None:
+        self._actor.submit.remote(*items)
 
     def stop(self) -> None:
         if self._answered.is_set():

@@ -5,7 +5,7 @@ Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 - ``("ready", key, greeting)`` once a video's network is loaded, or ``("refused", key, reason)``;
 - ``("word", frames)`` every second, with the frames of its piece that are upscaled;
 - ``("done", key, number, segment, file)``, with the file if it is not where the task wants it; or
-  ``("failed", key, number, reason, details)``;
+  ``("failed", key, number, reason, details)``, as is a piece of another video than that of the last setup;
 - ``("notice", text)``.
 """
 
@@ -44,14 +44,18 @@ def run(items: Iterator[Any], send: Callable[..., None], token: CancelToken) -> 
     from vsrcli.errors import VsrError
 
     video: _Video | None = None
+    key: int | None = None
     with _Scratch() as scratch, _Words(send) as words:
         for item in items:
             if isinstance(item, Setup):
-                video = None  # its network is freed before the next one is loaded
+                video, key = None, item.key  # its network is freed before the next one is loaded
                 try:
                     video = _set_up(item, scratch, send)
                 except VsrError as error:
                     send("refused", item.key, str(error))
+            elif item.key != key:
+                reason = "the worker is set up for another video; run the same command again"
+                send("failed", item.key, item.piece.number, reason, "")
             elif video is not None:  # else its setup has failed, which is known
                 _compute(video, item, send, words, token)
 

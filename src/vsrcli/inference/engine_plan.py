@@ -55,7 +55,7 @@ class EnginePlan:
 
         if list_gpus():
             return "keras"
-        if onnxruntime_gpu_installed():
+        if self._may_be_onnxruntime():
             from vsrcli.inference.onnxruntime_session import check_gpu_provider
 
             if self.device != "auto" or not check_gpu_provider():
@@ -66,7 +66,7 @@ class EnginePlan:
     def __str__(self) -> str:
         """Return engine, device and precision, for people."""
         if self.engine == "auto":
-            others = ["onnxruntime on it"] if onnxruntime_gpu_installed() else []
+            others = ["onnxruntime on it"] if self._may_be_onnxruntime() else []
             others += ["openvino"] if self.device == "auto" else []
             place = "a GPU" if self.device == "auto" else f"GPU {self.device}"
             if "keras" not in self.runs_on:
@@ -87,6 +87,10 @@ class EnginePlan:
             precision = f"{smaller} if it costs no quality, else fp32" if smaller else "fp32"
         text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
         return f"{text} ({self.reason})" if self.reason else text
+
+    def _may_be_onnxruntime(self) -> bool:
+        """Return whether ONNX Runtime is built for GPUs and has the precision."""
+        return onnxruntime_gpu_installed() and self.precision != "bf16"
 
 
 def plan_engine(

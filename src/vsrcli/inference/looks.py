@@ -135,10 +135,7 @@ class MixedWeights(Weights):
             ModelError: one of the files is damaged, or their layers differ.
         """
         with contextlib.suppress(ModelError, OSError):
-            weights = read_weights(self.path)
-            weights.verify()
-            os.utime(self.path.parent)
-            return weights
+            return self._read_intact()
         for each in (self.natural, self.sharp):
             each.verify()
         folder = self.path.parent
@@ -147,14 +144,32 @@ class MixedWeights(Weights):
             _remove_unused(folder.parent)
             with temporary_folder(_UNFINISHED, folder.parent) as new:
                 self._write(new)
-                shutil.rmtree(folder, ignore_errors=True)  # damaged
-                with contextlib.suppress(OSError):  # another run was faster
-                    new.rename(folder)
-                return read_weights(self.path)
+                return self._publish(new)
         folder = create_temporary_folder("vsr-weights-")
         atexit.register(remove_temporary, folder)
         self._write(folder)
         return read_weights(folder / self.path.name)
+
+    def _read_intact(self) -> Weights:
+        """Return the file as weights, and note that it was asked for; raise ModelError or OSError if it is
+        missing or damaged."""
+        weights = read_weights(self.path)
+        weights.verify()
+        os.utime(self.path.parent)
+        return weights
+
+    def _publish(self, new: Path) -> Weights:
+        """Move a folder to its place, unless another run was faster: its file may be in use."""
+        folder = self.path.parent
+        try:
+            new.rename(folder)
+        except OSError:  # there is one already
+            with contextlib.suppress(ModelError, OSError):
+                return self._read_intact()
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                new.rename(folder)
+        return read_weights(self.path)
 
     def _write(self, folder: Path) -> None:
         """Write weights and card into an empty folder."""

@@ -113,8 +113,10 @@ _SCALE_MATRIX = {
 
 _ZIMG_MATRIX = {
     "bt709": "709",
+    "fcc": "4",  # ITU-T H.273's numbers, since versions of ffmpeg differ in the names
     "bt470bg": "470bg",
     "smpte170m": "170m",
+    "smpte240m": "7",
     "bt2020nc": "2020_ncl",
     "bt2020c": "2020_ncl",
 }

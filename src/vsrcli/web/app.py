@@ -34,7 +34,7 @@ from vsrcli.web.options import OptionsRoutes
 from vsrcli.web.pages import PageRoutes
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import JOBS, UPLOADS, Settings
-from vsrcli.web.store import CHECKING, Store
+from vsrcli.web.store import Store
 from vsrcli.web.subprocesses import kill_process_tree, python_command, start_child
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue
@@ -124,8 +124,7 @@ def create_app(settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await run_sync(delete_orphans, store, settings)
-        for upload in await run_sync(lambda: store.list_uploads(state=CHECKING)):
-            uploads.start_check(upload)  # the server was killed during the check
+        await uploads.resume_checks()
         tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.options())]
         try:
             yield

@@ -147,8 +147,9 @@ class Sessions:
 
     def _set_cookie(self, request: HTTPConnection, response: Response, name: str, value: str) -> None:
         secure = request.url.scheme == "https"
+        # Not "strict": a link from another site would come without the cookie, and get a new session.
         response.set_cookie(
-            name, value, max_age=_COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
+            name, value, max_age=_COOKIE_SECONDS, httponly=True, samesite="lax", secure=secure
         )
 
 

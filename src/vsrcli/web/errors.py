@@ -45,6 +45,11 @@ def not_found() -> ApiError:
     return ApiError(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
 
 
+def server_stopping() -> ApiError:
+    """Return the error for what was cut short since the server has to end."""
+    return ApiError(503, "stopping", "The server is being stopped; try again in a moment.")
+
+
 def error_response(request: Request, error: ApiError) -> Response:
     """Return an error as JSON; responses of the upload protocol carry its version header."""
     headers = dict(error.headers)

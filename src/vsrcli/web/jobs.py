@@ -16,17 +16,18 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from vsrcli.system.signals import current_token
 from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_job, require_owned_upload
 from vsrcli.web.cleanup import cancel_job, delete_job
 from vsrcli.web.conversion import hide_paths, job_command
-from vsrcli.web.errors import ApiError, not_found
+from vsrcli.web.errors import ApiError, not_found, server_stopping
 from vsrcli.web.metrics import Metrics, anonymize_id, log_event
 from vsrcli.web.options import JobRequest, parse_job_request
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import DONE, QUEUED, READY, JobRecord, Store, Upload, now
-from vsrcli.web.subprocesses import ChildTimeoutError, first_value, run_json
+from vsrcli.web.subprocesses import ChildCancelledError, ChildTimeoutError, first_value, run_json
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue, QueueUnavailableError
 
@@ -148,15 +149,19 @@ class JobRoutes:
 
     def _plan(self, upload: Upload, job_request: JobRequest, source: Path, target: Path) -> dict[str, Any]:
         command = job_command(source, target, job_request.arguments, self._settings.devices[0])
+        cancel = current_token()  # the server's, also after it has ended
         try:
             messages = run_json(
                 [*command, "--dry-run", "--progress-fd", "1"],
                 timeout=self._settings.check_timeout,
                 cwd=target.parent,
+                is_cancelled=lambda: cancel.is_cancelled,
             )
         except ChildTimeoutError:
             text = f"{upload.name}: planning the conversion took too long."
             raise ApiError(422, "plan_timeout", text) from None
+        except ChildCancelledError:
+            raise server_stopping() from None
         for message in messages:
             if message.get("message_type") == "plan":
                 return message

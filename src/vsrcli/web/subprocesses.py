@@ -19,6 +19,7 @@ from vsrcli.system.processes import start_process
 
 _NICENESS = 5  # pages of other users come first
 _SECRET_VARIABLES = ("VSR_SERVE_TOKEN", "VSR_SERVE_QUEUE")  # an address of Redis may hold a password
+_DROPPED_VARIABLES = (*_SECRET_VARIABLES, "VSR_PROFILE")  # a profile is part of the settings files
 _POLL_INTERVAL = 0.25  # seconds between two checks for cancellation
 
 
@@ -52,7 +53,7 @@ def start_child(
         environment: further variables.
         stdout, stderr, pass_fds, cwd: as for :class:`subprocess.Popen`.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES}
+    inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED_VARIABLES}
     own = {"VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     limits = [str(number) for number in (os.getpid(), nice, memory or 0)]
     return start_process(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import re
 import secrets
 import shutil
+import sqlite3
 import unicodedata
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -25,14 +27,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vsrcli.system.signals import current_token
 from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_upload
 from vsrcli.web.cleanup import delete_upload
-from vsrcli.web.errors import ApiError, not_found
+from vsrcli.web.errors import ApiError, not_found, server_stopping
 from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, log_event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CHECKING, READY, REJECTED, UPLOADING, Store, Upload, now
-from vsrcli.web.subprocesses import ChildTimeoutError, first_value, python_command, run_json
+from vsrcli.web.subprocesses import (
+    ChildCancelledError,
+    ChildTimeoutError,
+    first_value,
+    python_command,
+    run_json,
+)
 from vsrcli.web.upload_writer import UploadWriters
 
 TUS_VERSION = "1.0.0"
@@ -94,11 +103,16 @@ class UploadRoutes:
         return _tus_response(201, headers)
 
     async def head(self, request: Request) -> Response:
-        """Send the offset of an upload; a request that still writes is ended first."""
+        """Send the offset of an upload; a request that still writes is ended first.
+
+        Clients send nothing more when all bytes are there, so the check is started if no request could.
+        """
         _check_version(request)
         upload = await self._require_upload(request)
-        await self._writers.interrupt(upload.id)
-        offset = await run_sync(self._offset, upload)
+        async with self._writers.exclusive(upload.id):
+            upload = await self._require_upload(request)  # its state after the request that was interrupted
+            offset = await run_sync(self._offset, upload)
+            await self._check_if_complete(upload, offset)
         metadata = {"filename": upload.name, "filetype": upload.media_type}
         headers = {
             "Upload-Offset": offset,
@@ -133,9 +147,7 @@ class UploadRoutes:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._update(upload)
-                if offset == upload.size:
-                    await self._update(upload, state=CHECKING)
-                    self.start_check(upload)
+                await self._check_if_complete(upload, offset)
         if upload.id in self._checks and (error := await asyncio.shield(self._checks[upload.id])):
             raise error
         return _tus_response(204, {"Upload-Offset": offset, "Upload-Expires": self._expires(upload)})
@@ -153,8 +165,21 @@ class UploadRoutes:
         await run_sync(delete_upload, self._store, self._settings, upload)
         log_event("video deleted", video=anonymize_id(upload.id))
 
-    def start_check(self, upload: Upload) -> None:
-        """Start to check a complete upload. Call in the event loop."""
+    async def resume_checks(self) -> None:
+        """Start the checks that the server was killed during, or before. Call once, at its start."""
+        for upload in await run_sync(lambda: self._store.list_uploads(state=CHECKING)):
+            self._start_check(upload)
+        for upload in await run_sync(lambda: self._store.list_uploads(state=UPLOADING)):
+            with contextlib.suppress(ApiError, sqlite3.Error):  # its file is missing, or the disk is full
+                await self._check_if_complete(upload, await run_sync(self._offset, upload))
+
+    async def _check_if_complete(self, upload: Upload, offset: int) -> None:
+        """Start to check an upload that was not complete before if its last byte is there."""
+        if upload.state == UPLOADING and offset == upload.size:
+            await self._update(upload, state=CHECKING)
+            self._start_check(upload)
+
+    def _start_check(self, upload: Upload) -> None:
         task = asyncio.create_task(self._check(upload), name="check")
         self._checks[upload.id] = task
         task.add_done_callback(lambda _: self._checks.pop(upload.id, None))
@@ -194,10 +219,15 @@ class UploadRoutes:
         return upload
 
     async def _check(self, upload: Upload) -> ApiError | None:
-        """Check a complete upload; return why it was rejected, or None."""
+        """Check a complete upload; return why it was rejected, or None.
+
+        If the server has to end meanwhile, its state stays, and the next start checks it again.
+        """
         path, limiter = self._path(upload), self._check_limiter
         try:
             properties = await run_sync(_inspect_upload, path, upload.name, self._settings, limiter=limiter)
+        except ChildCancelledError:
+            return server_stopping()
         except Exception as error:
             if not isinstance(error, ApiError):
                 LOGGER.exception("check failed", extra={"values": {"video": anonymize_id(upload.id)}})
@@ -295,13 +325,16 @@ def _video_suffix(name: str) -> str:
 def _inspect_upload(path: Path, name: str, settings: Settings) -> dict[str, Any]:
     """Return the properties of an uploaded video, see :func:`vsrcli.web.inspection.describe_video`.
 
-    Another process opens the file. Raise ApiError if it is no video, or exceeds a limit.
+    Another process opens the file. Raise ApiError if it is no video, or exceeds a limit; ChildCancelledError
+    if the server has to end.
     """
+    cancel = current_token()  # the server's, also after it has ended
     try:
         messages = run_json(
             python_command("vsrcli.web.inspection", str(path)),
             timeout=settings.check_timeout,
             memory=settings.check_memory,
+            is_cancelled=lambda: cancel.is_cancelled,
         )
     except ChildTimeoutError:
         text = f"{name}: checking it took longer than {settings.check_timeout:g} s; "
