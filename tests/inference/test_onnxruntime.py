@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,38 @@ def test_half_precision_needs_tensorrt() -> None:
     for place, precision in ((cpu, "fp16"), (tensorrt, "bf16")):
         with pytest.raises(EngineError, match="--precision fp32"):
             choose_precision(place, precision)
+
+
+def test_every_network_and_size_has_engines_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime tells TensorRT's engines apart by names in the graph, which other weights share."""
+    import onnxruntime
+
+    used: list[dict[str, str]] = []
+
+    class Session:
+        def __init__(self, model: Any, options: Any, providers: list[Any]) -> None:
+            used.append(providers[0][1])
+
+        def get_providers(self) -> list[str]:
+            return [TENSORRT, CPU]
+
+    runtime = SimpleNamespace(**{**vars(onnxruntime), "InferenceSession": Session})
+    monkeypatch.setattr(sessions, "_runtime", lambda: runtime)
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    place, sides = Place((TENSORRT, CPU)), {"height": 8, "width": 9}
+    (tmp_path / "a.onnx").write_bytes(b"a")
+    for model in (b"a", str(tmp_path / "a.onnx")):
+        create_session(model, place, "fp16", sides)
+        create_session(model, place, "fp16", dict(reversed(sides.items())))
+    create_session(b"b", place, "fp16", sides)
+    create_session(b"a", place, "fp16", {"height": 9, "width": 8})
+    create_session(str(tmp_path / "a.onnx"), place, "fp16", sides, "a", "of all files")
+    folders = [each["trt_engine_cache_path"] for each in used]
+    assert len(set(folders[:4])) == 1
+    assert len(set(folders)) == 4
+    assert all(Path(each).parent == tmp_path / "tensorrt" and Path(each).is_dir() for each in folders)
 
 
 def test_threads_are_limited(weights: Weights) -> None:

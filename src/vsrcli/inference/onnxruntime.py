@@ -250,7 +250,7 @@ def load_imported(
             return lambda array: function(array[:, None])
 
         return Compiler(compile_own, str(place), precision, place.on_gpu)
-    session = create_session(str(model.path), place, precision, {}, model.name)
+    session = create_session(str(model.path), place, precision, {}, model.name, found.sha256)
     names = [each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()]
     source = found.input_name if found.input_name in names[0] else names[0][0]
     result = found.output_name if found.output_name in names[1] else names[1][0]

@@ -7,6 +7,7 @@ is compared with what was asked for.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from vsrcli.errors import EngineError
 from vsrcli.inference.functions import memory_errors
 from vsrcli.inference.graph_cache import cache_folder
+from vsrcli.models.weights import file_sha256
 
 ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 GPU_INSTALL_HINT = "pip install 'vsrcli[cuda]'"
@@ -116,6 +118,7 @@ def create_session(
     precision: str = "fp32",
     sides: Mapping[str, int] | None = None,
     name: str = "the network",
+    sha256: str = "",
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession``.
 
@@ -125,6 +128,7 @@ def create_session(
         precision: ``fp16`` lets TensorRT compute in half precision.
         sides: lengths of sides that the file names.
         name: of the network, for the message of an error.
+        sha256: of all files of the network, if it is known.
 
     Raises:
         EngineError: ONNX Runtime cannot take it, or went on on the CPU although a GPU was asked for.
@@ -138,7 +142,8 @@ def create_session(
         options.intra_op_num_threads = _thread_limit
     for side, length in (sides or {}).items():
         options.add_free_dimension_override_by_name(side, length)
-    providers = [_with_settings(provider, place, precision) for provider in place.providers]
+    engines = _engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
+    providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]
     errors: list[str] = []
     with memory_errors(), _captured_stderr(errors):
         try:
@@ -231,20 +236,32 @@ def _tensorrt_installed() -> bool:
     return False
 
 
-def _with_settings(provider: str, place: Place, precision: str) -> Any:
+def _engine_folder(model: bytes | str, sides: Mapping[str, int], sha256: str) -> Path:
+    """Return the folder of the engines that TensorRT builds for a network and the lengths of its sides.
+
+    ONNX Runtime finds an engine by the names in the graph alone, which networks of the same structure share.
+    """
+    if isinstance(model, bytes):
+        sha256 = hashlib.sha256(model).hexdigest()
+    else:
+        sha256 = sha256 or file_sha256(Path(model))
+    key = " ".join([sha256, *(f"{side}={length}" for side, length in sorted(sides.items()))])
+    return cache_folder() / "tensorrt" / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _with_settings(provider: str, place: Place, precision: str, engines: Path) -> Any:
     if provider == CUDA:
         return provider, {"device_id": str(place.number)}
     if provider != TENSORRT:
         return provider
-    folder = cache_folder() / "tensorrt"
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        engines.mkdir(parents=True, exist_ok=True)
     return provider, {
         "device_id": str(place.number),
         "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(folder),
+        "trt_engine_cache_path": str(engines),
         "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": str(folder),
+        "trt_timing_cache_path": str(engines.parent),
         "trt_fp16_enable": str(precision == "fp16"),
     }
 
