@@ -170,6 +170,30 @@ def test_own_weights_go_before_the_programs(before: str, after: str, weights: di
     assert find_weights("duf-r", 4).name == f"{before}-natural"
 
 
+def test_strength_starts_at_what_sharp_weights_were_trained_from(
+    weights: dict[str, Path], tmp_path: Path
+) -> None:
+    """Others of the same sizes are networks of their own; between them lies none that works."""
+    folder = tmp_path / "own"
+    own = looks_folder(folder)
+    card_path, sharp_path = folder / "duf-s-x2-footage-sharp.json", own["sharp"]
+    card = json.loads(card_path.read_text())
+    natural = read_weights(weights["natural"])
+
+    def trained_from(sha256: str) -> Weights:
+        card_path.write_text(json.dumps(card | {"init": {"name": "any", "sha256": sha256}}))
+        return read_weights(sharp_path)
+
+    own_card = own["natural"].with_name("duf-s-x2-video.json")
+    own_card.write_text(json.dumps(json.loads(own_card.read_text()) | {"sha256": "other"}))
+    assert mix_looks(trained_from("other"), 0).path == own["natural"]
+    assert mix_looks(trained_from(natural.card["sha256"]), 0) == natural
+    with pytest.raises(UsageError, match="leave --strength out"):
+        mix_looks(trained_from("missing"), 0.5)
+    card_path.write_text(json.dumps(card))
+    assert mix_looks(read_weights(sharp_path), 0) == natural
+
+
 def test_what_there_is_not(vsr: Vsr, sample: Sample, tmp_path: Path, weights: dict[str, Path]) -> None:
     line = ("upscale", sample(media.cfr), tmp_path / "out.mkv", "--dry-run")
     sharp = "duf-s-x2-footage-sharp"

@@ -35,6 +35,7 @@ from vsrcli.models.weights import (
     first_of_scales,
     list_weights,
     read_weights,
+    weight_folders,
     weights_in_order,
 )
 from vsrcli.system.files import create_temporary_folder, remove_temporary, temporary_folder
@@ -189,7 +190,7 @@ def mix_looks(sharp: Weights, strength: float) -> Weights:
         strength: 0 for the natural ones, 1 for the sharp ones, as they are; or any number in between.
 
     Raises:
-        UsageError: there are no natural weights of the same architecture, sizes, scale and pixel grid.
+        UsageError: the natural weights are missing, see :func:`find_counterpart`.
     """
     if strength == 1:
         return sharp
@@ -209,17 +210,35 @@ def mix_looks(sharp: Weights, strength: float) -> Weights:
 
 
 def find_counterpart(weights: Weights) -> Weights | None:
-    """Return the natural weights of the same network, those that ``--look natural`` takes first; or None."""
+    """Return the natural weights that sharp ones lie beside, or None.
+
+    Those that the sharp ones were trained from, where their card states it, wherever they are: in the sharp
+    ones' folder, or in the usual ones. Else those of the same network that ``--look natural`` takes first.
+    """
 
     def network(each: Weights) -> tuple[object, ...]:
         card = each.card
         sizes = sorted(each.architecture.options.items())
         return card["architecture"], each.scale, card.get("phase", "centre"), sizes
 
-    found = [
-        each for each in weights_in_order() if each.look == NATURAL and network(each) == network(weights)
-    ]
+    init = weights.card.get("init")
+    stated = init.get("sha256") if isinstance(init, dict) else None
+    candidates = _weights_by_sha256(stated, weights.path.parent) if stated else weights_in_order()
+    found = [each for each in candidates if each.look == NATURAL and network(each) == network(weights)]
+    if stated:
+        return found[0] if found else None
     return min(found, key=lambda each: each.card["degradation"] != DEFAULT_DEGRADATION, default=None)
+
+
+def _weights_by_sha256(sha256: str, first_folder: Path) -> list[Weights]:
+    """Return the weights with a checksum: those of one folder, then those of the usual ones, whatever their
+    names are."""
+    found: list[Weights] = []
+    for folder in (first_folder, *weight_folders()):
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            with contextlib.suppress(ModelError):  # of other files there
+                found.append(read_weights(path))
+    return [each for each in found if each.card["sha256"] == sha256]
 
 
 def _interpolate(natural: Path, sharp: Path, strength: float) -> None:
