@@ -106,18 +106,38 @@ def test_nan_is_an_error_and_not_a_black_frame(engine: OnnxruntimeEngine) -> Non
         run_stream(engine.open(HEIGHT, WIDTH), frame[None])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "
+        "Failed to allocate memory for requested buffer of size 4246732800",
+        "BFCArena: Available memory of 1024 is smaller than requested bytes of 2048",
+        "CUDNN failure 2: CUDNN_STATUS_ALLOC_FAILED ; GPU=0",
+    ],
+)
 def test_out_of_memory_is_an_error_of_its_own(
-    engine: OnnxruntimeEngine, monkeypatch: pytest.MonkeyPatch
+    text: str, engine: OnnxruntimeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream: Any = engine.open(HEIGHT, WIDTH)
 
     class Session:
         def run(self, *arguments: Any) -> None:
-            raise RuntimeError("[ONNXRuntimeError] : Failed to allocate memory: bad_alloc")
+            raise RuntimeError(text)
 
     monkeypatch.setattr(stream._network.functions["advance"], "_session", Session())
     with pytest.raises(OutOfMemoryError, match="--tile"):
         stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
+
+
+def test_out_of_memory_while_a_session_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("Available memory of 1024 is smaller than requested bytes of 2048")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(OutOfMemoryError, match="--tile"):
+        create_session(b"", Place((CPU,)))
 
 
 def test_a_gpu_without_the_package_for_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

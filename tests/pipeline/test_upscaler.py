@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import MixingEngine
+from fake_engine import MixingEngine, MixingStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
 from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
+from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.pipeline import upscaler as upscaler_module
 from vsrcli.pipeline.passes import Pass
@@ -44,13 +46,14 @@ def make_upscaler(
     tile: int = 64,
     tile_pixels: int = 0,
     fits_budget: bool = True,
+    engine_type: type[MixingEngine] = MixingEngine,
 ) -> Opened:
     """Return an upscaler whose engine fails in the requested precision, and never after falling back."""
     notices: list[str] = []
     engines: list[MixingEngine] = []
 
     def load(model: Any, *, device: str, precision: str, **others: Any) -> MixingEngine:
-        engines.append(MixingEngine(precision, fail if len(engines) == 0 else lambda h, w: None))
+        engines.append(engine_type(precision, fail if len(engines) == 0 else lambda h, w: None))
         return engines[-1]
 
     monkeypatch.setattr(upscaler_module, "open_engine", load)
@@ -101,6 +104,33 @@ def test_out_of_memory(first: int, monkeypatch: pytest.MonkeyPatch, expected: np
     before = len(notices)
     upscale(upscaler)  # the next shot begins with the smaller tiles
     assert len(notices) == before
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_memory_is_free_before_smaller_tiles_take_it(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    streams: list[tuple[int, weakref.ref[MixingStream]]] = []
+    alive: list[int] = []
+    calls, cleared = 0, 0
+
+    class CompilingEngine(MixingEngine, StreamingEngine):
+        def open(self, height: int, width: int) -> MixingStream:
+            alive.extend(side for side, stream in streams if side > width and stream())
+            stream = MixingStream(height, width, self._fail)
+            streams.append((width, weakref.ref(stream)))
+            return stream
+
+        def clear_compiled(self) -> None:
+            nonlocal cleared
+            cleared += 1
+
+    def fail(height: int, width: int) -> VsrError | None:
+        nonlocal calls
+        calls += 1
+        return OutOfMemoryError("too large") if calls > first and width > 30 else None
+
+    upscaler, notices, _ = make_upscaler(monkeypatch, fail, engine_type=CompilingEngine)
+    upscale(upscaler)
+    assert (len(notices), alive, cleared) == (1, [], 1)
 
 
 def test_no_tile_fits(monkeypatch: pytest.MonkeyPatch) -> None:

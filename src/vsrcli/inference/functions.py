@@ -38,6 +38,9 @@ _OUT_OF_MEMORY_MESSAGES = (
     "not enough memory",
     "cannot allocate",
     "could not allocate",
+    "failed to allocate",
+    "is smaller than requested bytes",
+    "alloc_failed",
 )
 
 

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vsrcli.errors import EngineError
+from vsrcli.errors import EngineError, OutOfMemoryError
 from vsrcli.inference.functions import memory_errors
 from vsrcli.inference.graph_cache import cache_folder
 from vsrcli.models.weights import file_sha256
@@ -145,12 +145,13 @@ def create_session(
     engines = _engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
     providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]
     errors: list[str] = []
-    with memory_errors(), _captured_stderr(errors):
+    with _captured_stderr(errors):
         try:
-            session = runtime.InferenceSession(model, options, providers=providers)
-        except Exception as error:  # its own classes, which share no base; bad_alloc, too
-            if "alloc" in str(error).lower() or isinstance(error, MemoryError):
-                raise
+            with memory_errors():
+                session = runtime.InferenceSession(model, options, providers=providers)
+        except OutOfMemoryError:
+            raise
+        except Exception as error:  # its own classes, which share no base
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EngineError(f"ONNX Runtime cannot take {name} ({reason}): use another --engine") from error
     used = session.get_providers()

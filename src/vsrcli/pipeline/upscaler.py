@@ -11,6 +11,7 @@ context than in smaller ones.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ import numpy as np
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
+from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.faithful import FaithfulStream
 from vsrcli.inference.selection import ModelChoice, open_engine, select_interpolation
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
@@ -154,11 +156,14 @@ class PassUpscaler:
         self.checkpoint_tiles, self.tiles, self.reused_frames = checkpoint_tiles, tiles, 0
         self._pass, self._folder = properties, folder
         self._load_engine, self._on_notice = load_engine, on_notice
+        self._engines: list[StreamingEngine] = []  # that streams were opened on
         load_engine()  # a missing device or damaged file is an error before the first frame
 
     def build_stream(self, *, fp32: bool) -> Stream:
         """Return a stream that does not retry, with the current tiles; in fp32 or the requested precision."""
         engine, tiles = self._load_engine("fp32" if fp32 else None), self.tiles
+        if isinstance(engine, StreamingEngine) and engine not in self._engines:
+            self._engines.append(engine)
         if tiles.burst > 1:
             tiled: Stream = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, self._folder)
         else:
@@ -181,6 +186,8 @@ class PassUpscaler:
         if max(smaller.tile_height, smaller.tile_width) >= side:
             raise error
         self.tiles = replace(smaller, burst=before.burst)
+        for engine in self._engines:
+            engine.clear_compiled()
         self._on_notice(
             f"not enough memory for tiles of {before.tile_width}x{before.tile_height}: going on with "
             f"{smaller.tile_width}x{smaller.tile_height}"
@@ -248,20 +255,27 @@ class RetryingStream:
             else:
                 self._stream = stream
                 return results
-            stream = self._build_stream(before.state(), self._tiles)
+            state = before.state()
+            del stream, before  # they hold the memory of larger tiles
+            self._stream = None
+            gc.collect()  # a traceback may hold them in a cycle
+            stream = self._build_stream(state, self._tiles)
 
     def _build_stream(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
         """Return a new stream in a state that was saved with ``tiles``; None: at the start of a shot."""
         while True:
             self._tiles = self._upscaler.tiles
             try:
-                stream = self._upscaler.build_stream(fp32=self._fp32)
-                if state is not None:
-                    retiled = retile_state(state, tiles, self._tiles)
-                    stream.restore(_to_float32(retiled) if self._fp32 else retiled)
-                return stream
+                return self._open_stream(state, tiles)
             except OutOfMemoryError as error:
                 self._upscaler.halve_tiles(error)
+
+    def _open_stream(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
+        stream = self._upscaler.build_stream(fp32=self._fp32)
+        if state is not None:
+            retiled = retile_state(state, tiles, self._tiles)
+            stream.restore(_to_float32(retiled) if self._fp32 else retiled)
+        return stream
 
 
 def _to_float32(state: State) -> State:
