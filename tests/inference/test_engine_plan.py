@@ -145,6 +145,25 @@ def test_the_plan_says_what_auto_may_take(
     assert str(plan_engine()) == text
 
 
+@pytest.mark.parametrize(
+    ("engine", "device", "cuda", "expected"),
+    [
+        ("openvino", "auto", True, False),
+        ("keras", "cpu", True, False),
+        ("keras", "auto", False, True),
+        ("auto", "0,1", False, True),
+        ("onnxruntime", "auto", False, False),
+        ("onnxruntime", "auto", True, True),
+        ("onnxruntime", "0", False, True),
+    ],
+)
+def test_networks_that_may_lie_in_a_gpus_memory(
+    engine: str, device: str, cuda: bool, expected: bool, machine: Callable[..., None]
+) -> None:
+    machine(gpu=True, onnxruntime=True, cuda=cuda)
+    assert engine_plan.EnginePlan(engine, device, "auto").may_use_gpu == expected
+
+
 def test_the_plan_says_why_it_is_onnx_runtime(machine: Callable[..., None]) -> None:
     machine(openvino=False, onnxruntime=True)
     assert str(plan_engine()) == "onnxruntime on CPU, fp32 (OpenVINO is not installed)"

@@ -158,6 +158,26 @@ def test_gpu_and_host_budgets() -> None:
     assert not MemoryBudget(peak.total, peak.network - 1, shared=False).allows(peak)
 
 
+def test_too_little_memory_of_a_gpu_is_an_error_of_its_own() -> None:
+    network = ARCHITECTURES["duf-s"]
+    budget = MemoryBudget(64 * GIB, 2**20, shared=False, explicit=True)
+    with pytest.raises(UsageError, match=r"^1.0 MiB of the GPU's memory is too little: duf-s .*--gpu cpu"):
+        choose_tiles(network, FULL_HD, network.radius(), budget)
+    with pytest.raises(UsageError, match="--max-memory 1 bytes is too little"):
+        choose_tiles(network, FULL_HD, network.radius(), replace(budget, host=1))
+
+
+def test_a_gpu_that_does_not_compute_limits_nothing(
+    sample: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+    monkeypatch.setattr(memory, "available_gpu_memory", devices.append)
+    options = Options(Fraction(2), str(tiny_weights(tmp_path, "cached")), device="auto")
+    for engine in ("openvino", "keras"):
+        prepare_job(sample(media.cfr), tmp_path / "out.mkv", replace(options, engine=engine))
+    assert devices == ["cpu", "auto"]
+
+
 def test_budgets_with_and_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_gpu_memory", lambda device: 40_000 * 2**20)
     assert memory_budget("0", 7).gpu == 7

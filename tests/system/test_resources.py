@@ -53,12 +53,27 @@ def test_cgroup_v1_limits(tmp_path: Path) -> None:
 
 
 def test_available_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    completed = SimpleNamespace(stdout=b"40000\n30000\n")
+    free = {"0": "40000", "1": "30000", "GPU-b": "30000"}
+
+    def query(line: list[str], **options: object) -> SimpleNamespace:
+        gpus = line[line.index("-i") + 1].split(",")
+        known = all(each in free for each in gpus)
+        lines = [free[each] for each in gpus] if known else ["No devices were found"]
+        return SimpleNamespace(stdout="\n".join(lines).encode())
+
     monkeypatch.setattr(resources.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(resources, "run_process", lambda *line, **options: completed)
+    monkeypatch.setattr(resources, "run_process", query)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert available_gpu_memory("auto") == 40_000 * 2**20
-    assert available_gpu_memory("1") == 30_000 * 2**20
+    assert available_gpu_memory("1") == available_gpu_memory("0,1") == 30_000 * 2**20
     assert available_gpu_memory("2") is None
+    for visible, expected in (("1", 30_000), ("GPU-b, 0", 30_000), ("0,1", 40_000)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert available_gpu_memory("auto") == available_gpu_memory("0") == expected * 2**20
+    for visible in ("", "-1", "0,-1,1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert available_gpu_memory("1") is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert available_gpu_memory("cpu") is None
     monkeypatch.setattr(resources.shutil, "which", lambda name: None)
     assert available_gpu_memory("auto") is None

@@ -108,7 +108,8 @@ def share_memory(
         return jobs, options, None
     if workers and all(_fits_host(each.job, jobs) for each in waiting if each.job is not None):
         return jobs, options, None
-    total = options.max_memory or _free_memory("cpu" if workers else options.device)
+    on_gpu = any(each.job and each.job.engine and each.job.engine.may_use_gpu for each in waiting)
+    total = options.max_memory or _free_memory(options.device if on_gpu and not workers else "cpu")
     largest = max(waiting, key=lambda each: each.frame_pixels)
     for count in range(jobs, 1, -1):
         share = replace(options, max_memory=total // count)

@@ -39,6 +39,13 @@ class EnginePlan:
     reason: str = ""
     runs_on: tuple[str, ...] = ALL_ENGINES
 
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether the network may lie in a GPU's memory; imports nothing."""
+        if self.engine == "openvino" or self.device == "cpu":
+            return False
+        return self.engine != "onnxruntime" or self.device != "auto" or onnxruntime_gpu_installed()
+
     def resolve(self) -> str:
         """Return an engine's name; where there may be a GPU, start Keras, then ONNX Runtime, to find it.
 

@@ -129,7 +129,7 @@ def memory_budget(device: str, max_memory: int | None) -> MemoryBudget:
     """Return the memory limits of a job.
 
     Args:
-        device: ``auto``, ``cpu`` or the number of a GPU.
+        device: ``auto``, ``cpu`` or GPU numbers.
         max_memory: the user's limit in bytes, for host and GPU each, though not more than the GPU has free;
             None: three quarters of the free memory.
     """
@@ -247,10 +247,19 @@ def choose_tiles(
     least = min(plans, key=lambda plan: estimated(plan).total)
     if not budget.explicit:
         return least
+    on_host = replace(budget, gpu=None)
+    if budget.gpu is not None and any(on_host.allows(estimated(plan)) for plan in plans):
+        least = min(plans, key=lambda plan: estimated(plan).network)
     estimate = estimated(least)
     tiling = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
     remedy = "" if is_auto else ", or leave --tile out"
     sizes = f"{workload.width}x{workload.height} to {workload.output_width}x{workload.output_height}"
+    if budget.gpu is not None and on_host.allows(estimate):
+        raise UsageError(
+            f"{format_bytes(budget.gpu)} of the GPU's memory is too little: {network.name} at {sizes} takes "
+            f"about {format_bytes(estimate.network, round_up=True)} of it with {tiling}; free some, use "
+            f"--gpu cpu, or allow more with --max-memory{remedy}"
+        )
     total = format_bytes(estimate.total, round_up=True)
     raise UsageError(
         f"--max-memory {format_bytes(budget.host)} is too little: {network.name} at {sizes} takes about "

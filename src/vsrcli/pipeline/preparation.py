@@ -80,7 +80,7 @@ def _tune(options: Options, found: Inspection) -> tuple[Options, Inspection]:
     if setting is None or len(found.models) > 1 or not (tuned := apply_tuned(options, setting)):
         return options, found
     options, engine = tuned
-    return options, replace(found, engine=engine)
+    return options, replace(found, engine=engine, memory_budget=_budget([engine], options))
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     else:
         models = (find_models(INTERPOLATION, options.scale),)
     requested = options.engine, options.device, options.precision
-    engine, *_ = [plan_engine(*requested, candidates[0].runs_on) for candidates in models]
-    has_network = any(candidates[0].weights for candidates in models)
-    budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
+    engines = [plan_engine(*requested, candidates[0].runs_on) for candidates in models]
+    computing = [plan for plan, candidates in zip(engines, models, strict=True) if candidates[0].weights]
+    budget = _budget(computing, options)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     container = None
     inputs = () if isinstance(source, StdinInput) else (Path(source),)
@@ -157,7 +157,13 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     sequence = reader.source.images
     indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
     images = find_targets(reader.source, indices, target, options.frames)
-    return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget, strength)
+    return Inspection(reader, target, container, span, images, models, engines[0], ffmpeg, budget, strength)
+
+
+def _budget(engines: Sequence[EnginePlan], options: Options) -> MemoryBudget:
+    """Return the memory limits of networks: those of a GPU only if it may compute one of them."""
+    on_gpu = any(each.may_use_gpu for each in engines)
+    return memory_budget(options.device if on_gpu else "cpu", options.max_memory)
 
 
 def _check_complete(source: Source) -> None:

@@ -38,20 +38,33 @@ def available_host_memory(proc_cgroup: Path = _PROC_CGROUP, mount: Path = _CGROU
 
 
 def available_gpu_memory(device: str) -> int | None:
-    """Return the free bytes of a GPU from ``nvidia-smi``; None without it, without GPUs, or for ``cpu``.
+    """Return the free bytes of a GPU from ``nvidia-smi``, of several those of the fullest; None without it,
+    without GPUs, or for ``cpu``.
 
     Args:
-        device: ``auto``, ``cpu`` or a number.
+        device: ``auto``, ``cpu`` or numbers, of the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves.
     """
     program = None if device == "cpu" else shutil.which("nvidia-smi")
     if program is None:
         return None
-    query = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
+        gpus = [_gpu_name(int(number)) for number in ("0" if device == "auto" else device).split(",")]
+        query = [program, "-i", ",".join(gpus), "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
         completed = run_process(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10)
-        return int(completed.stdout.splitlines()[0 if device == "auto" else int(device)]) * 2**20
+        return min(int(line) for line in completed.stdout.splitlines()) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
+
+
+def _gpu_name(number: int) -> str:
+    """Return what ``nvidia-smi`` calls a GPU that CUDA numbers: an index or a UUID; raise IndexError if CUDA
+    does not see it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return str(number)
+    names = [each.strip() for each in visible.split(",")]
+    hidden = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
+    return names[:hidden][number]  # CUDA ignores what follows
 
 
 def _cgroup_headrooms(proc_cgroup: Path, mount: Path) -> Iterator[int]:
