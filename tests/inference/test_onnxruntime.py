@@ -167,6 +167,45 @@ def test_the_missing_library_is_named() -> None:
     assert sessions._missing_part([logged]).startswith("libcudnn.so.9 is missing")
 
 
+@pytest.mark.parametrize("used", [TENSORRT, CUDA])
+@pytest.mark.parametrize("device", ["auto", "1"])
+def test_tensorrt_is_stated_only_where_it_computes(
+    device: str, used: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A TensorRT of another version is installed, and ONNX Runtime goes on on CUDA, without an error."""
+    import onnxruntime
+
+    class Session:
+        def __init__(self, model: Any, options: Any, providers: list[Any]) -> None:
+            if used != TENSORRT:
+                print(f"*** EP Error ***\nEP Error no {TENSORRT}\nFalling back to ...")
+            self.providers = [each[0] if isinstance(each, tuple) else each for each in providers]
+
+        def get_providers(self) -> list[str]:
+            return self.providers[self.providers.index(used) :]
+
+    sessions._first_provider.cache_clear()
+    sessions._why_cpu.cache_clear()
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(sessions, "available_providers", lambda: (TENSORRT, CUDA, CPU))
+    monkeypatch.setattr(sessions, "_tensorrt_installed", lambda: True)
+    notices: list[str] = []
+    place = choose_place(device, notices.append)
+    sessions._first_provider.cache_clear()
+    sessions._why_cpu.cache_clear()
+    assert capsys.readouterr().out == ""  # which may be a pipe that takes the video
+    assert place.number == (1 if device == "1" else 0)
+    if used == TENSORRT:
+        assert (place.providers, notices) == ((TENSORRT, CUDA, CPU), [])
+        return
+    assert place.providers == (CUDA, CPU)
+    assert choose_precision(place, "auto") == "fp32"
+    assert len(notices) == 1
+    assert "cannot use the installed TensorRT" in notices[0]
+    with pytest.raises(EngineError, match="needs TensorRT"):
+        choose_precision(place, "fp16")
+
+
 def test_half_precision_needs_tensorrt() -> None:
     tensorrt, cpu = Place((TENSORRT, CUDA, CPU)), Place((CPU,))
     assert (choose_precision(tensorrt, "auto"), choose_precision(cpu, "auto")) == ("fp16", "fp32")

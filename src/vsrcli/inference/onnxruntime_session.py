@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import sys
@@ -64,15 +65,22 @@ class Place:
 def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: None) -> Place:
     """Return where to compute for a device option; import ONNX Runtime.
 
+    Args:
+        device: ``auto``, ``cpu`` or GPU numbers; the first one computes.
+        on_notice: called if the GPU, or TensorRT on it, cannot be used.
+
     Raises:
         EngineError: ONNX Runtime does not start, or has no provider for a GPU that was asked for.
     """
     available = available_providers()
     gpus = tuple(name for name in (TENSORRT, CUDA, COREML) if name in available)
-    if TENSORRT in gpus and not _tensorrt_installed():
-        gpus = tuple(name for name in gpus if name != TENSORRT)
     if device == "cpu":
         return Place((CPU,))
+    number = 0 if device == "auto" else int(device.split(",")[0])
+    if TENSORRT in gpus:
+        place = Place((*gpus, CPU), number)
+        if not (_tensorrt_installed() and _uses_tensorrt(place, on_notice)):
+            gpus = tuple(name for name in gpus if name != TENSORRT)
     if device == "auto":
         if not gpus:
             return Place((CPU,))
@@ -81,7 +89,6 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
             on_notice(f"ONNX Runtime cannot use the GPU: {reason}; it computes on the CPU")
             return Place((CPU,))
         return place
-    number = int(device.split(",")[0])
     if not gpus:
         names = ", ".join(_NAMES.get(each, each) for each in available)
         raise EngineError(
@@ -145,9 +152,10 @@ def create_session(
     engines = _engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
     providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]
     errors: list[str] = []
+    printed = io.StringIO()  # stdout may be a pipe that takes the video
     with _captured_stderr(errors):
         try:
-            with memory_errors():
+            with memory_errors(), contextlib.redirect_stdout(printed):
                 session = runtime.InferenceSession(model, options, providers=providers)
         except OutOfMemoryError:
             raise
@@ -158,7 +166,7 @@ def create_session(
     if place.on_gpu and used[0] not in place.providers[:-1]:
         raise EngineError(
             f"ONNX Runtime fell back to the CPU, and GPU {place.number} was asked for: "
-            f"{_missing_part(errors)}; or use --gpu cpu"
+            f"{_missing_part([printed.getvalue(), *errors])}; or use --gpu cpu"
         )
     return session
 
@@ -187,17 +195,44 @@ def check_gpu_provider(number: int = 0) -> str:
 @cache
 def _why_cpu(place: Place) -> str:
     """Return why sessions would compute on the CPU, by opening a tiny one."""
+    try:
+        _open_tiny_session(place)
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _uses_tensorrt(place: Place, on_notice: Callable[[str], None]) -> bool:
+    """Return whether sessions compute on TensorRT, by opening a tiny one: ONNX Runtime goes on on CUDA where
+    its own TensorRT is of another version than the installed one."""
+    first = _first_provider(place)
+    if first == CUDA:
+        on_notice("ONNX Runtime cannot use the installed TensorRT: it computes with CUDA, in fp32")
+    return first == TENSORRT
+
+
+@cache
+def _first_provider(place: Place) -> str:
+    """Return what sessions compute on first."""
+    try:
+        return str(_open_tiny_session(place).get_providers()[0])
+    except EngineError:
+        return CPU
+
+
+def _open_tiny_session(place: Place) -> Any:
+    """Open a session of one operator.
+
+    Raises:
+        EngineError: see :func:`create_session`.
+    """
     from onnx import TensorProto, helper
 
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "check", tensors[:1], tensors[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 9
-    try:
-        create_session(model.SerializeToString(), place)
-    except EngineError as error:
-        return str(error)
-    return ""
+    return create_session(model.SerializeToString(), place)
 
 
 @cache
@@ -273,6 +308,7 @@ def _missing_part(errors: Sequence[str]) -> str:
     if library := _MISSING_LIBRARY.search(text):
         return f"{library.group(1) or library.group(2)} is missing ({GPU_INSTALL_HINT} brings the libraries)"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("***", "Falling back to"))]
     reason = f"{lines[-1][-200:]}; " if lines else ""
     return f"{reason}a driver or library is missing ({GPU_INSTALL_HINT}, and see `vsr doctor`)"
 
