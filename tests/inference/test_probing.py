@@ -132,6 +132,15 @@ def test_without_onnx_runtime_the_message_names_what_openvino_lacks(tmp_path, mo
         probe(symmetric_resize(tmp_path / "a.onnx"), "")
 
 
+def test_sides_without_a_length_are_free(tmp_path):
+    for side in (0, -1):
+        path = upscaler(tmp_path / "a.onnx", shape=(side, 3, side, side))
+        (source,) = read_onnx(path).inputs
+        assert source.shape == (None, 3, None, None)
+    found = probe(path, "")  # with 0, no runtime takes the file
+    assert (found.fixed_size, found.scale) == (None, 2)
+
+
 def test_truncated_file_is_refused(tmp_path):
     path = upscaler(tmp_path / "a.onnx")
     path.write_bytes(path.read_bytes()[:-200])

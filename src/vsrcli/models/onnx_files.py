@@ -246,9 +246,8 @@ def _tensor_info(path: Path, value: Any) -> TensorInfo:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(stated.elem_type).name
     except (KeyError, TypeError, ValueError):
         raise ModelError(f"{str(path)!r}: {value.name!r} is no array of numbers") from None
-    shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in stated.shape.dim
-    )
+    # exporters state free sides as -1 or 0, too
+    shape = tuple(max(dim.dim_value, 0) or dim.dim_param or None for dim in stated.shape.dim)
     return TensorInfo(value.name, dtype, shape)
 
 
