@@ -162,6 +162,28 @@ def test_networks_of_windows_have_entries_for_each_frame_size(
     assert all(key["weights"] == weights.card["sha256"] for key in keys)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_entry_of_a_faster_process_stays(tmp_path: Path, damaged: bool) -> None:
+    key: dict[str, object] = {"name": "a"}
+
+    def build(folder: Path) -> None:
+        (folder / "graph").write_bytes(b"a graph")
+
+    def build_slower(folder: Path) -> None:
+        build(folder)
+        GraphCache(tmp_path).get(key, build)
+        (entry,) = tmp_path.iterdir()
+        found.append(entry.stat().st_ino)
+        if damaged:
+            (entry / "graph").write_bytes(b"")
+
+    found: list[int] = []
+    assert GraphCache(tmp_path).get(key, build_slower) == {"graph": b"a graph"}
+    (entry,) = tmp_path.iterdir()
+    assert (entry.stat().st_ino == found[0]) != damaged
+    assert GraphCache(tmp_path).find(key) == {"graph": b"a graph"}
+
+
 def test_old_entries_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vsrcli.inference.graph_cache._MAX_ENTRIES", 2)
     graph_cache, built = GraphCache(tmp_path), []

@@ -99,16 +99,12 @@ class GraphCache:
         """Return the files of an intact entry, or None."""
         if not entry.exists():
             return None
-        try:
-            manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-            files = {name: (entry / name).read_bytes() for name in manifest}
-            if not files or any(_sha256(files[name]) != manifest[name] for name in files):
-                raise ValueError("checksum")
-            with contextlib.suppress(OSError):
-                os.utime(entry)  # for the order of removal
-        except (OSError, ValueError, TypeError):
+        files = _read_intact(entry)
+        if files is None:
             self._on_notice(f"a file of the cache in {self.folder} was damaged: building the network anew")
             return None
+        with contextlib.suppress(OSError):
+            os.utime(entry)  # for the order of removal
         return files
 
     def _build(self, entry: Path, build: Callable[[Path], None]) -> Files:
@@ -133,13 +129,15 @@ class GraphCache:
                 (unfinished / name).write_bytes(content)
             manifest = {name: _sha256(content) for name, content in files.items()}
             (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-            if entry.exists():  # damaged, or it would have been used
-                shutil.rmtree(entry, ignore_errors=True)
             try:
                 unfinished.rename(entry)
             except OSError:
-                if not entry.exists():  # else another process was first
+                if not entry.exists():
                     raise
+                if _read_intact(entry) is None:  # else another process was first
+                    shutil.rmtree(entry, ignore_errors=True)
+                    with contextlib.suppress(OSError):  # it is now
+                        unfinished.rename(entry)
         self._prune()
 
     def _prune(self) -> None:
@@ -149,6 +147,17 @@ class GraphCache:
             entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
             for path in entries[_MAX_ENTRIES:]:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _read_intact(entry: Path) -> Files | None:
+    """Return the files of an entry; None if it is damaged."""
+    try:
+        manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
+        files = {name: (entry / name).read_bytes() for name in manifest}
+        intact = bool(files) and all(_sha256(files[name]) == manifest[name] for name in files)
+    except (OSError, ValueError, TypeError):
+        return None
+    return files if intact else None
 
 
 def _sha256(content: bytes) -> str:
