@@ -15,6 +15,7 @@ from onnx import helper
 from onnx_samples import REFUSED, SAMPLES, identity, save, symmetric_resize, upscaler
 from vsrcli.errors import EngineError, ModelError
 from vsrcli.inference import network_runner
+from vsrcli.inference.network_runner import OnnxRunner
 from vsrcli.inference.probing import describe_model, known_description, probe
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.models.imported import ImportedModel, files_sha256
@@ -124,6 +125,14 @@ def test_a_file_that_openvino_cannot_read_runs_on_onnx_runtime(tmp_path, monkeyp
     assert np.abs(result.reshape(6, 2, 8, 2, 3).mean(axis=(1, 3)) - frame).max() < 0.5
     with pytest.raises(EngineError, match=r"OpenVINO cannot take a .*Resize.* onnxruntime"):
         open_engine(choice, device="cpu", engine="openvino", precision="fp32").open(6, 8)
+
+
+def test_memory_of_earlier_runs_is_given_back_on_onnx_runtime(tmp_path):
+    """Else the peak of the run that is measured would not grow."""
+    path = symmetric_resize(tmp_path / "a.onnx")
+    options = OnnxRunner(path, read_onnx(path), "onnxruntime")._session.get_session_options()
+    assert not options.enable_cpu_mem_arena
+    assert not options.enable_mem_pattern
 
 
 def test_without_onnx_runtime_the_message_names_what_openvino_lacks(tmp_path, monkeypatch):

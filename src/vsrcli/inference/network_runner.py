@@ -142,6 +142,8 @@ class OnnxRunner:
 
                 options = onnxruntime.SessionOptions()
                 options.log_severity_level = 3
+                # memory that earlier, larger runs took would hide what a run takes
+                options.enable_cpu_mem_arena = options.enable_mem_pattern = False
                 providers = ["CPUExecutionProvider"]
                 self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except MemoryError:
