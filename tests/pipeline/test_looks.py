@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import SizeRequest
+from vsrcli.frames.resample import interpolate
 from vsrcli.inference import selection
 from vsrcli.inference.selection import ModelChoice, find_models, select_passes
 from vsrcli.media.decoder import Decoder
@@ -77,6 +80,24 @@ def test_no_strength_is_lanczos_at_any_size(size: SizeRequest, sample: Sample, t
     lanczos, _, almost, half, network = map(pixels, runs)
     np.testing.assert_allclose(almost, lanczos, atol=1.01)
     np.testing.assert_allclose(half, (lanczos + network) / 2, atol=1.01)
+
+
+def test_strength_blends_on_the_grid_of_the_network(sample: Sample, tmp_path: Path) -> None:
+    """Centred, the interpolation would lie half a pixel beside a network of phase zero at x2."""
+    path, source = tiny_weights(tmp_path, "cached"), sample(media.cfr, frames=3)
+    card = path.with_name("duf-s-x2-video.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"phase": "zero"}))
+    options = replace(BASE, model=str(path))
+    low, network = pixels(source), pixels(upscaled(source, tmp_path / "network.mkv", options))
+    half = pixels(upscaled(source, tmp_path / "half.mkv", replace(options, strength=0.5)))
+    lanczos = interpolate(low / 255, 2, "lanczos3", "zero").clip(0, 1) * 255
+    centred = interpolate(low / 255, 2, "lanczos3").clip(0, 1) * 255
+    errors = [np.abs(half - (each + network) / 2).mean() for each in (lanczos, centred)]
+    assert errors[0] < 0.5 < errors[1]
+    for changes in ({"scale": Fraction(3)}, {"model": (str(path), "bicubic"), "scale": Fraction(4)}):
+        refused: dict[str, Any] = {"strength": 0.5, **changes}
+        with pytest.raises(UsageError, match=r"--strength 0\.5: .*phase zero.* leave --strength out"):
+            prepare_job(source, tmp_path / "out.mkv", replace(options, **refused))
 
 
 def test_no_strength_needs_no_network(sample: Sample, tmp_path: Path) -> None:

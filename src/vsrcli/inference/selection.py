@@ -67,6 +67,11 @@ class ModelChoice:
         return self.weights.look if isinstance(self.weights, Weights) else None
 
     @property
+    def phase(self) -> str:
+        """Grid of the results' pixels: ``centre``, or ``zero`` of the "BD" protocol."""
+        return str(self.weights.card.get("phase", "centre")) if self.weights else "centre"
+
+    @property
     def runs_on(self) -> tuple[str, ...]:
         """Engines that can run the network, see :func:`~vsrcli.inference.engine_plan.plan_engine`."""
         if not isinstance(self.weights, ImportedModel) or self.weights.description.format != "onnx":

@@ -142,17 +142,21 @@ def multiply_adds(models: Iterable[ModelChoice]) -> int:
     return result
 
 
-def interpolation_stream(models: Sequence[ModelChoice], height: int, width: int, last: Pass) -> Stream:
+def interpolation_stream(
+    models: Sequence[ModelChoice], height: int, width: int, last: Pass, phase: str = "centre"
+) -> Stream:
     """Return the stream of interpolation passes without tiles, from frames of one size to those of a pass.
 
     Args:
         models: interpolations, in order.
         height, width: of the frames.
         last: pass whose size of results, and share of the frame, it gives.
+        phase: of the pixels, see :class:`~vsrcli.inference.engine.ResampleEngine`.
     """
     streams: list[Stream] = []
     for model in models:
-        streams.append(ResampleEngine(model.architecture.name, model.scale).open(height, width))
+        engine = ResampleEngine(model.architecture.name, model.scale, phase)
+        streams.append(engine.open(height, width))
         height, width = model.scale * height, model.scale * width
     streams[-1] = ResizingStream(streams[-1], last.height, last.width, last.visible_share)
     return ChainedStream(streams)

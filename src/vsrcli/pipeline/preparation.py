@@ -255,6 +255,8 @@ def decide(found: Inspection, options: Options) -> Job:
             "--pix-fmt yuv420p"
         )
     strength = found.strength or 1.0
+    if strength < 1:
+        _check_phase(models, geometry.factor, strength)
     keep_color = keeps_color(models, replace(options, strength=found.strength))
     reach = scale_notices(models, geometry.factor, chain=len(found.models) == 1)
     passes = choose_passes(
@@ -340,6 +342,17 @@ def _select_models(found: Inspection, factor: Fraction, options: Options) -> tup
             "result to the source's size, or a model of x1 (see `vsr models`)"
         )
     return models
+
+
+def _check_phase(models: Sequence[ModelChoice], factor: Fraction, strength: float) -> None:
+    """Raise UsageError if the networks' results lie on a grid that Lanczos does not give at this factor."""
+    shifted = next((each for each in models if each.phase != "centre"), None)
+    if shifted and (len(models) > 1 or factor != shifted.scale):
+        raise UsageError(
+            f"--strength {strength:g}: {shifted.name} has a pixel grid of its own (phase {shifted.phase}), "
+            f"on which Lanczos is blended at x{shifted.scale} alone: leave --strength out, or give --scale "
+            f"{shifted.scale} and this model alone"
+        )
 
 
 def keeps_color(models: Sequence[ModelChoice], options: Options) -> bool:

@@ -112,7 +112,7 @@ class Upscaler:
         return FaithfulStream(
             stream,
             *size,
-            interpolation_stream(models, *size, last),
+            interpolation_stream(models, *size, last, last.model.phase),
             strength=job.strength,
             keep_color=job.keep_color,
             visible_share=last.visible_share,
