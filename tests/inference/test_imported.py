@@ -208,6 +208,28 @@ def test_tiles_of_blocks_begin_at_blocks(name: str, multiple: int, tmp_path: Pat
     assert np.abs(result - run(engine, frame)).max() < 1e-5
 
 
+def test_weights_in_a_second_file_may_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the cache of Hugging Face, whose files have the names of their checksums."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("VSR_MODELS", str(tmp_path / "library"))
+    whole = SAMPLES["x2"][0](tmp_path / "whole.onnx")
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    settings = {"save_as_external_data": True, "location": "split.data", "size_threshold": 0}
+    onnx.save(onnx.load(str(whole)), str(blobs / "split.onnx"), **settings)
+    for name, blob in (("split.onnx", "0a1b"), ("split.data", "2c3d")):
+        (blobs / name).rename(blobs / blob)
+        (snapshot / name).symlink_to(Path("../../blobs", blob))
+    path = snapshot / "split.onnx"
+    found = describe_model(path)
+    assert found.other_files == ("split.data",)
+    copied = add_model(path, "split", description=found).path
+    assert np.array_equal(run(load(copied, "openvino")), run(load(whole, "openvino")))
+    # OpenVINO follows no link out of the folder
+    assert np.array_equal(run(load(path, "onnxruntime")), run(load(whole, "onnxruntime")))
+
+
 def test_weights_in_a_second_file_belong_to_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,16 @@ def test_truncated_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("location", "reason"), [("/etc/hostname", "outside"), ("../w", "outside"), ("w", "beside")]
+    ("location", "reason"),
+    [
+        ("/etc/hostname", "outside"),
+        ("../w", "outside"),
+        ("a/../../w", "outside"),
+        ("a\\w", "outside"),
+        ("", "outside"),
+        (".", "outside"),
+        ("w", "beside"),
+    ],
 )
 def test_weights_outside_the_folder_are_refused(tmp_path, location, reason):
     path = upscaler(tmp_path / "a.onnx")
