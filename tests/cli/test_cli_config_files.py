@@ -257,6 +257,17 @@ def test_variables_are_named_as_options_are_typed(
     assert (refused.status, "--area" in refused.err) == (2, True)
 
 
+def test_variables_ask_for_no_help_and_no_version(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts and images of containers set ``VSR_VERSION`` for themselves."""
+    for name in ("VERSION", "HELP", "_CLICK_DEFAULT_HELP", "MODELS_HELP", "MODELS__CLICK_DEFAULT_HELP"):
+        monkeypatch.setenv(f"VSR_{name}", "1")
+    run = vsr("models", "--json")
+    assert (run.status, run.out[:1]) == (0, "["), run.out[:80]
+    monkeypatch.setenv("VSR_UPSCALE_VERBOSE", "1")
+    rows = json.loads(vsr("config", "show", "upscale", "--json").out)["options"]
+    assert [row["value"] for row in rows if row["option"] == "verbose"] == ["1"]
+
+
 def test_all_defaults_are_shown_by_any_spelling(vsr: Vsr, folder: Path) -> None:
     settings("overlap = 16", "tile_pad = 8")
     shown = json.loads(vsr("config", "show", "--all", "--json").out)["options"]

@@ -96,7 +96,9 @@ def name_variables(command: click.Command, prefix: str) -> None:
         prefix: ``VSR_UPSCALE``.
     """
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.envvar is None:
+        if not isinstance(parameter, click.Option) or not parameter.allow_from_autoenv:
+            continue
+        if parameter.envvar is None:
             parameter.envvar = f"{prefix}_{option_name(parameter).replace('-', '_').upper()}"
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
@@ -109,7 +111,13 @@ def option_name(option: click.Option) -> str:
 
 
 class Command(click.Command):
-    """A command whose help groups its options and does not wrap examples."""
+    """A command whose help groups its options and does not wrap examples; no variable requests that help."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        help_option = super().get_help_option(ctx)
+        if help_option is not None:
+            help_option.allow_from_autoenv = False
+        return help_option
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_sections(formatter, sections(self, ctx))
