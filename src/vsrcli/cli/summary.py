@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -181,10 +182,14 @@ class ResumeHint(Reporter):
         return self._progress.done if self._progress else 0
 
     def _target_identity(self) -> tuple[int, int] | None:
-        """Return inode and modification time of the file at the target, None if there is none."""
+        """Return inode and modification time of the file at the target, None if there is none.
+
+        A folder changes with each image, and a pipe with each frame.
+        """
         with contextlib.suppress(OSError):
-            stat = self._target.stat()
-            return stat.st_ino, stat.st_mtime_ns
+            status = self._target.stat()
+            if stat.S_ISREG(status.st_mode):
+                return status.st_ino, status.st_mtime_ns
         return None
 
 
