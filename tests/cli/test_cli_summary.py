@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vsrcli.cli.summary import ResumeHint
-from vsrcli.pipeline.progress import Progress
+import pytest
+from rich.console import Console
+
+from vsrcli.cli.summary import ResumeHint, print_result
+from vsrcli.pipeline.progress import Progress, Result
 
 
 def test_a_folder_of_images_is_not_finished_because_it_changes(tmp_path: Path) -> None:
@@ -17,3 +20,16 @@ def test_a_folder_of_images_is_not_finished_because_it_changes(tmp_path: Path) -
     hint = ResumeHint(video, ["upscale", "in.mp4", str(video)])
     video.write_bytes(b"a video")
     assert hint.after_signal(3).endswith("out.mp4 had just been finished")
+
+
+def test_speed_counts_the_frames_of_this_run(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(Console(stderr=True), Result(Path("out.mp4"), 1000, 2.0, 1, "CPU", (), resumed=990))
+    assert capsys.readouterr().err == "1000 frames in 2.0 s (5.0 fps): out.mp4\n"
+
+
+def test_speed_is_never_negative() -> None:
+    """With workers, a message may come before the first frame."""
+    for done in (10, 11):
+        progress = Progress(done, 100, 3.0, 1, resumed=10)
+        assert (progress.fps, progress.eta) == (0.0, None)
+    assert Progress(13, 100, 4.0, 1, resumed=10).fps == 0.5

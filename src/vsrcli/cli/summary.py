@@ -81,7 +81,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     """Print warnings, and the last line of a run: frames, time and target."""
     for warning in result.warnings:
         _print(console, f"  warning: {warning}", "yellow")
-    fps = result.frames / result.seconds if result.seconds else 0.0
+    fps = (result.frames - result.resumed) / result.seconds if result.seconds else 0.0
     elapsed = format_duration(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _print(console, f"  shots: {result.shots}; on {result.engine}")
