@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from vsrcli.cli.summary import ResumeHint, print_result
+from vsrcli.errors import InputError
 from vsrcli.pipeline.progress import Progress, Result
 
 
@@ -33,3 +34,11 @@ def test_speed_is_never_negative() -> None:
         progress = Progress(done, 100, 3.0, 1, resumed=10)
         assert (progress.fps, progress.eta) == (0.0, None)
     assert Progress(13, 100, 4.0, 1, resumed=10).fps == 0.5
+
+
+def test_an_option_to_resume_stands_before_names_of_files() -> None:
+    error = InputError("-in.mp4 is damaged", resume_option="--keep-going")
+    error.saved_frames = 8
+    hint = ResumeHint(Path("-out.mp4"), ["upscale", "-s", "2", "--", "-in.mp4", "-out.mp4"])
+    command = "vsr upscale -s 2 --keep-going -- -in.mp4 -out.mp4"
+    assert hint.after_error(error) == f"8 frames are saved; to resume: {command}"

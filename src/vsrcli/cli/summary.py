@@ -139,7 +139,7 @@ class ResumeHint(Reporter):
 
     def __init__(self, target: Path, arguments: Sequence[str]) -> None:
         self._target = target
-        self._command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
+        self._arguments = [each for each in arguments if each != "--no-resume"]
         self._previous_identity = self._target_identity()
         self._progress: Progress | None = None
 
@@ -173,9 +173,15 @@ class ResumeHint(Reporter):
         total = f" of {self._progress.total:,}" if self._progress and self._progress.total else ""
         lost = max(self._done - saved_frames, 0)
         loss = f", the {lost:,} after them lost" if lost else ""
-        command = " ".join(filter(None, (self._command, option)))
-        resume = "" if option is None else f"; to resume: {command}"
+        resume = "" if option is None else f"; to resume: {self._command_with(option)}"
         return f"{saved_frames:,}{total} frames are saved{loss}{resume}"
+
+    def _command_with(self, option: str) -> str:
+        """Return the command line with one more option; what follows ``--`` are names of files."""
+        arguments = self._arguments
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        parts = (shlex.join(["vsr", *arguments[:end]]), option, shlex.join(arguments[end:]))
+        return " ".join(filter(None, parts))
 
     @property
     def _done(self) -> int:
