@@ -280,6 +280,8 @@ class BatchCommand:
         tasks = self.task_list.tasks
         status = signal_status or self._exit_status
         if not self.quiet:
+            for notice in self.task_list.notices:
+                self._console.print(notice)
             if self.task_list.ignored_count and self.verbose:
                 self._console.print(f"files ignored that are not videos: {self.task_list.ignored_count}")
             if self.dry_run:
