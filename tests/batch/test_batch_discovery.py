@@ -124,9 +124,7 @@ def test_a_folder_that_cannot_be_searched_costs_its_videos(
     for inputs in (["videos"], ["video*"]):
         found = find_tasks(inputs, Path("out"), same_name, recursive=True)
         assert [task.source.name for task in found.tasks] == ["a.mp4", "recording.ts", "e1.mkv"]
-        assert found.notices == (
-            "videos/s1 cannot be searched (Permission denied): its videos are left out",
-        )
+        assert found.notices == ("videos/s1 cannot be searched (Permission denied): its videos are left out",)
     with pytest.raises(UsageError, match=r"^videos/s1 cannot be searched .*; leave it out$"):
         find_tasks(["videos/s1"], Path("out"), same_name, recursive=True)
 

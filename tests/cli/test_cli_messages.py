@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import media_samples as media
-from terminal import Outcome, environment
+from terminal import Outcome, complete, environment, read_until
 from vsrcli.cli.summary import ResumeHint
 from vsrcli.errors import InputError
+from vsrcli.system.signals import REPEAT_WINDOW_SECONDS
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic")
@@ -59,6 +62,48 @@ def test_progress_as_json_reports_the_complete_run(vsr: Vsr, video: Path) -> Non
     steps = [each for each in lines if each["message_type"] == "progress"]
     assert steps[-1]["done"] == steps[-1]["total"] == lines[-1]["frames"] == 12
     assert [each["done"] for each in steps] == sorted({each["done"] for each in steps})
+
+
+@pytest.mark.parametrize("command", ["upscale", "preview"])
+def test_stderr_has_nothing_but_messages(command: str, vsr: Vsr, video: Path) -> None:
+    run = vsr(command, video, "out.mkv", *BICUBIC, "--progress", "json", "-v")
+    assert (run.status, messages(run.err)[0]["message_type"]) == (0, "start")
+    failed = vsr(command, "missing.mp4", "other.mkv", *BICUBIC, "--progress", "json", "-v", "-v")
+    (error,) = messages(failed.err)
+    assert error["message_type"] == "error"
+    assert error["details"][0].startswith("Traceback")
+
+
+STOPPED_TWICE = """
+import signal
+from vsrcli.cli.messages import JsonMessages
+from vsrcli.system import signals
+signals.SLOW_STOP_SECONDS = 0
+with signals.catch_signals(report_stop=JsonMessages().report_stop) as token:
+    print("begun", flush=True)
+    while True:
+        signal.pause()
+"""
+
+
+def test_a_slow_stop_and_a_forced_exit_are_messages() -> None:
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-c", STOPPED_TWICE], env=environment(), stdout=pipe, stderr=pipe, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    child.send_signal(signal.SIGINT)
+    slow = read_until(child, "\n")
+    while child.poll() is None:  # signals in quick succession count once
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(2 * REPEAT_WINDOW_SECONDS)
+    done = complete(child)
+    assert done.status == 130
+    notice, stopped = messages(slow + done.err)
+    assert (notice["message_type"], notice["text"][:8]) == ("notice", "stopping")
+    assert stopped == {"message_type": "stopped", "status": 130, "text": "stopped", "details": []}
 
 
 def test_errors_are_messages_with_the_exit_status(vsr: Vsr, video: Path) -> None:

@@ -50,8 +50,9 @@ def report_error(error: Exception, *, traceback: bool = False, messages: JsonMes
         isinstance(error, OSError) and error.errno == errno.EPIPE
     ):
         return _broken_pipe()
-    if traceback:
-        _write("".join(tracebacks.format_exception(error)).rstrip())
+    stack = "".join(tracebacks.format_exception(error)).rstrip() if traceback else ""
+    if stack and not (messages is not None and messages.uses_stderr):
+        _write(stack)
     if isinstance(error, click.Abort):
         return report_interrupt(messages)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # `vsr`, `vsr config`: nothing to do
@@ -61,7 +62,8 @@ def report_error(error: Exception, *, traceback: bool = False, messages: JsonMes
     _log(error, "\n  ".join([text, *details]))
     if messages is not None:
         stopped = isinstance(error, SignalInterruptError)
-        messages.write("stopped" if stopped else "error", status=status, text=text, details=details)
+        lines = [*details, *stack.splitlines()] if messages.uses_stderr else details
+        messages.write("stopped" if stopped else "error", status=status, text=text, details=lines)
         if messages.uses_stderr:
             return status
     if isinstance(error, SignalInterruptError):
