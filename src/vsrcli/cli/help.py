@@ -111,7 +111,30 @@ def option_name(option: click.Option) -> str:
 
 
 class Command(click.Command):
-    """A command whose help groups its options and does not wrap examples; no variable requests that help."""
+    """A command whose help groups its options and does not wrap examples; no variable requests that help.
+
+    An empty name of a file is a usage error: Click takes it for the current folder.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See ``click.Command``."""
+        typed = list(args)
+        rest = super().parse_args(ctx, args)
+        if not isinstance(self, click.Group) and not ctx.resilient_parsing and "" in typed:
+            self._refuse_empty_names(ctx, typed)
+        return rest
+
+    def _refuse_empty_names(self, ctx: click.Context, typed: list[str]) -> None:
+        values, _, _ = self.make_parser(ctx).parse_args(typed)
+        for parameter in self.params:
+            is_name = isinstance(parameter, click.Argument) or isinstance(parameter.type, click.Path)
+            value = values.get(parameter.name or "")
+            if is_name and (value == "" or (isinstance(value, list | tuple) and "" in value)):
+                raise click.UsageError(
+                    f"{parameter.get_error_hint(ctx)} is empty: name a file or a folder; "
+                    "is a variable of the shell not set?",
+                    ctx,
+                )
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         help_option = super().get_help_option(ctx)

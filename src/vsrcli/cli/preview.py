@@ -194,7 +194,8 @@ def _default_target(source: Path) -> Path:
     For an image sequence, ``FOLDER-preview.mp4`` in the parent folder.
     """
     if source.is_dir():
-        return source.with_name(f"{source.name}-preview.mp4")
+        folder = source.resolve() if source.name in ("", "..") else source
+        return folder.parent / f"{folder.name}-preview.mp4"
     if is_image_target(source):
         folder = source.absolute().parent
         return folder.with_name(f"{folder.name}-preview.mp4")
