@@ -15,8 +15,13 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, complete, environment, read_until
+from vsrcli.cli.config_files import user_file
 from vsrcli.cli.summary import ResumeHint
-from vsrcli.errors import InputError
+from vsrcli.errors import FfmpegError, InputError
+from vsrcli.inference.graph_cache import cache_folder
+from vsrcli.media.ffmpeg import find_ffmpeg
+from vsrcli.models.library import library_folder
+from vsrcli.models.weights import weight_folders
 from vsrcli.system.signals import REPEAT_WINDOW_SECONDS
 
 Vsr = Callable[..., Outcome]
@@ -284,6 +289,27 @@ def test_completion_names_commands_and_options() -> None:
     assert "plain,upscale" in complete("vsr up", 1)
     assert "plain,--precision" in complete("vsr upscale --pre", 2)
     assert "plain,json" in complete("vsr upscale --progress j", 3)
+
+
+def test_a_tilde_is_the_home_folder(
+    vsr: Vsr, video: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell expands it in settings, nor in variables that a service manager sets."""
+    write_settings(home, '[upscale]\nlog = "~/run.log"\nffmpeg = "~/ffmpeg"\n')
+    vsr("upscale", video, "out.mkv", *BICUBIC).fails(1, f"no executable ffmpeg at '{home}/ffmpeg'")
+    assert "ffmpeg" in (home / "run.log").read_text()
+    for name in ("weights", "models"):
+        (home / name).mkdir()
+        monkeypatch.setenv(f"VSR_{name.upper()}", f"~/{name}")
+    monkeypatch.setenv("VSR_CACHE", "~/cache")
+    monkeypatch.setenv("VSR_FFMPEG", "~/ffmpeg")
+    monkeypatch.setenv("VSR_CONFIG", "~/.config/vsr/config.toml")
+    assert weight_folders()[0] == home / "weights"
+    assert library_folder() == home / "models"
+    assert cache_folder() == home / "cache"
+    assert user_file() == home / ".config/vsr/config.toml"
+    with pytest.raises(FfmpegError, match=f"{home}/ffmpeg"):
+        find_ffmpeg()
 
 
 def test_how_to_resume_is_said_only_where_that_is_possible(tmp_path: Path) -> None:
