@@ -128,6 +128,15 @@ def test_a_plan_is_one_message(vsr: Vsr, video: Path) -> None:
     assert not Path("out.mkv").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [(("--width", "160"), 2.5), (("--size", "96x96"), 1.5), (("-s", "3"), 3.0), (("--same-size",), 1.0)],
+)
+def test_the_scale_is_that_of_the_size(options: tuple[str, ...], scale: float, vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", *BICUBIC, *options, "--dry-run", "--progress", "json")
+    assert messages(run.err)[0]["scale"] == scale
+
+
 def test_messages_on_a_file_descriptor_leave_stderr_to_people(video: Path) -> None:
     read, write = os.pipe()
     line = [

@@ -79,7 +79,7 @@ def start_message(job: Job) -> dict[str, Any]:
         "target": str(plan.target),
         "model": job.model.name,
         "models": [each.name for each in job.models],
-        "scale": 1.0 if job.options.same_size else float(job.options.scale),
+        "scale": 1.0 if job.options.same_size else float(job.geometry.factor),
         "look": job.look or None,
         "strength": job.options.strength,
         "keep_color": job.keep_color,
