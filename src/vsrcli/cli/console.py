@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import traceback as tracebacks
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 import click
@@ -24,7 +25,8 @@ from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
 def prepare_stdio() -> None:
     """Open standard streams that are closed, and make writing to stderr safe against a reader that leaves.
 
-    Otherwise the next file that is opened would become stdin, stdout or stderr.
+    Otherwise the next file that is opened would become stdin, stdout or stderr. What stdout cannot encode,
+    such as file names that are not Unicode, becomes an escape, as JSON has them.
     """
     for descriptor in range(3):
         try:
@@ -32,6 +34,8 @@ def prepare_stdio() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
     sys.stdout = sys.stdout or _open_for_writing(1)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = BrokenPipeSafeStream(sys.stderr or _open_for_writing(2))
 
 
