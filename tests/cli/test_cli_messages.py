@@ -298,6 +298,8 @@ def test_completion_names_commands_and_options() -> None:
     assert "plain,upscale" in complete("vsr up", 1)
     assert "plain,--precision" in complete("vsr upscale --pre", 2)
     assert "plain,json" in complete("vsr upscale --progress j", 3)
+    assert "plain,--precision" in complete("vsr upscale --log run.log --pre", 4)
+    assert not Path("run.log").exists()
 
 
 def test_a_tilde_is_the_home_folder(
