@@ -221,6 +221,8 @@ def test_a_default_profile(vsr: Vsr, home: Path) -> None:
     assert "profile: grain" in shown
     assert "upscale --crf" in shown
     assert "tune=grain" in shown
+    Path("vsr.toml").write_text('default-profile = "here"\n[profile.here.upscale]\ncrf = 13\n')
+    assert "profile: here" in vsr("config", "show", "upscale").out
     unknown = vsr("--profile", "nope", "config", "show")
     assert unknown.status == 2
     assert "no profile 'nope'" in unknown.err

@@ -124,7 +124,7 @@ def read_config(profile: str | None, commands: Collection[str]) -> Config:
     contents = [
         (file, _load(file)) for file in (user_file(), PROJECT_FILE) if file is not None and file.is_file()
     ]
-    for _, content in contents:
+    for _, content in reversed(contents):
         profile = profile or content.get(_DEFAULT_PROFILE_KEY)
     merged: dict[str, dict[str, ConfigValue]] = {}
     profile_exists, tuned = profile is None, ()
