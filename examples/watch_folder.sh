@@ -13,7 +13,8 @@ for ((round = 1; round <= ${ROUNDS:-2147483647}; round++)); do
     if ((${#videos[@]})); then
         status=0
         vsr batch "$@" -- "${videos[@]}" "$out" || status=$?
-        ((status == 0 || status == 3)) || exit "$status" # 3: some failed, and are retried
+        # 3: some failed, and are retried; 4: another batch is at work on some
+        ((status == 0 || status == 3 || status == 4)) || exit "$status"
     fi
     ((round == ${ROUNDS:-0})) || sleep "${EVERY:-30}"
 done

@@ -103,7 +103,7 @@ class _CachingCore:
 
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Stand in for ``run_process``, unless it is another module or a test has chosen another interpreter."""
-    python, _, module = command
+    python, *_, module = command
     if python != _PYTHON or module not in _SHARED:
         return run_process(command, input=input, **options)
     stdin, stdout = _exporter()

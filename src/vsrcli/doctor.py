@@ -126,7 +126,7 @@ def check_backend() -> Iterator[Finding]:
     """Check that Keras starts, and yield its backend and GPUs."""
     try:
         process = run_process(
-            [sys.executable, "-c", _BACKEND_SCRIPT],
+            [sys.executable, "-P", "-c", _BACKEND_SCRIPT],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,26 @@ def test_nothing_to_do_is_an_error(inputs: list[str], word: str, tree: Path) -> 
     (tree / "empty").mkdir()
     with pytest.raises(UsageError, match=word):
         find_tasks(inputs, Path("out"), same_name)
+
+
+def test_a_folder_that_cannot_be_searched_costs_its_videos(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the ``lost+found`` of a disk."""
+    search = Path.iterdir
+
+    def search_allowed(folder: Path) -> Iterator[Path]:
+        if folder.name == "s1":
+            raise PermissionError(13, "Permission denied")
+        return search(folder)
+
+    monkeypatch.setattr(Path, "iterdir", search_allowed)
+    for inputs in (["videos"], ["video*"]):
+        found = find_tasks(inputs, Path("out"), same_name, recursive=True)
+        assert [task.source.name for task in found.tasks] == ["a.mp4", "recording.ts", "e1.mkv"]
+        assert found.notices == ("videos/s1 cannot be searched (Permission denied): its videos are left out",)
+    with pytest.raises(UsageError, match=r"^videos/s1 cannot be searched .*; leave it out$"):
+        find_tasks(["videos/s1"], Path("out"), same_name, recursive=True)
 
 
 def test_a_link_to_a_parent_folder(tree: Path) -> None:

@@ -15,7 +15,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.bench import candidates, tuning
 from vsrcli.bench.tuning import TuningReport, tune
-from vsrcli.cli.config_edit import edit
+from vsrcli.cli.config_edit import edit, write_tables
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError
 from vsrcli.inference.selection import choose_models
 
@@ -277,3 +277,12 @@ def test_edited_settings(before: str, after: str) -> None:
 def test_unusual_settings_stay(text: str) -> None:
     with pytest.raises(UsageError, match="add by hand"):
         edit(text, {("a b", "c"): {"x": 1}})
+
+
+def test_private_settings_stay_private(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[serve]\ntoken = 'secret'\n")
+    file.chmod(0o600)
+    write_tables(file, {("upscale",): {"crf": 18}})
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().endswith("crf = 18\n")

@@ -207,6 +207,7 @@ def test_two_videos_with_one_target_are_refused(videos: Path, vsr: Vsr) -> None:
         (("videos/*.avi", "out"), "videos/*.avi"),
         (("videos", "out", "--name", "{year}"), "{year}"),
         (("videos", "out", "--json", "nowhere/x.json"), "nowhere"),
+        (("videos", "out", "--json", "videos"), "this is a folder"),
         (("videos", "out", "--end", "1", "--start", "2"), "--end"),
         (("videos", "out", "-j", "0"), "-j"),
         (("videos",), "IN"),

@@ -14,7 +14,7 @@ import av
 import pytest
 
 import media_samples as media
-from terminal import Outcome, environment
+from terminal import Outcome, complete, environment, spawn
 from vsrcli.media.y4m import Y4mReader
 
 Vsr = Callable[..., Outcome]
@@ -255,6 +255,24 @@ def test_variables_are_named_as_options_are_typed(
     monkeypatch.setenv("VSR_DATASET_BUILD_AREA", "0x0")
     refused = vsr("dataset", "build", video.parent, "set")
     assert (refused.status, "--area" in refused.err) == (2, True)
+
+
+def test_variables_are_shown_by_a_program_that_has_just_started() -> None:
+    shown = json.loads(complete(spawn("config", "show", "upscale", "--json", VSR_UPSCALE_GPU="7")).out)
+    assert [(row["option"], row["value"], row["from"]) for row in shown["options"]] == [
+        ("gpu", ["7"], "environment, VSR_UPSCALE_GPU")
+    ]
+
+
+def test_variables_ask_for_no_help_and_no_version(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts and images of containers set ``VSR_VERSION`` for themselves."""
+    for name in ("VERSION", "HELP", "_CLICK_DEFAULT_HELP", "MODELS_HELP", "MODELS__CLICK_DEFAULT_HELP"):
+        monkeypatch.setenv(f"VSR_{name}", "1")
+    run = vsr("models", "--json")
+    assert (run.status, run.out[:1]) == (0, "["), run.out[:80]
+    monkeypatch.setenv("VSR_UPSCALE_VERBOSE", "1")
+    rows = json.loads(vsr("config", "show", "upscale", "--json").out)["options"]
+    assert [row["value"] for row in rows if row["option"] == "verbose"] == ["1"]
 
 
 def test_all_defaults_are_shown_by_any_spelling(vsr: Vsr, folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +14,15 @@ from pathlib import Path
 import pytest
 
 import media_samples as media
-from terminal import Outcome, environment
+from terminal import Outcome, complete, environment, read_until
+from vsrcli.cli.config_files import user_file
 from vsrcli.cli.summary import ResumeHint
-from vsrcli.errors import InputError
+from vsrcli.errors import FfmpegError, InputError
+from vsrcli.inference.graph_cache import cache_folder
+from vsrcli.media.ffmpeg import find_ffmpeg
+from vsrcli.models.library import library_folder
+from vsrcli.models.weights import weight_folders
+from vsrcli.system.signals import REPEAT_WINDOW_SECONDS
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic")
@@ -61,6 +69,48 @@ def test_progress_as_json_reports_the_complete_run(vsr: Vsr, video: Path) -> Non
     assert [each["done"] for each in steps] == sorted({each["done"] for each in steps})
 
 
+@pytest.mark.parametrize("command", ["upscale", "preview"])
+def test_stderr_has_nothing_but_messages(command: str, vsr: Vsr, video: Path) -> None:
+    run = vsr(command, video, "out.mkv", *BICUBIC, "--progress", "json", "-v")
+    assert (run.status, messages(run.err)[0]["message_type"]) == (0, "start")
+    failed = vsr(command, "missing.mp4", "other.mkv", *BICUBIC, "--progress", "json", "-v", "-v")
+    (error,) = messages(failed.err)
+    assert error["message_type"] == "error"
+    assert error["details"][0].startswith("Traceback")
+
+
+STOPPED_TWICE = """
+import signal
+from vsrcli.cli.messages import JsonMessages
+from vsrcli.system import signals
+signals.SLOW_STOP_SECONDS = 0
+with signals.catch_signals(report_stop=JsonMessages().report_stop) as token:
+    print("begun", flush=True)
+    while True:
+        signal.pause()
+"""
+
+
+def test_a_slow_stop_and_a_forced_exit_are_messages() -> None:
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-c", STOPPED_TWICE], env=environment(), stdout=pipe, stderr=pipe, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    child.send_signal(signal.SIGINT)
+    slow = read_until(child, "\n")
+    while child.poll() is None:  # signals in quick succession count once
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(2 * REPEAT_WINDOW_SECONDS)
+    done = complete(child)
+    assert done.status == 130
+    notice, stopped = messages(slow + done.err)
+    assert (notice["message_type"], notice["text"][:8]) == ("notice", "stopping")
+    assert stopped == {"message_type": "stopped", "status": 130, "text": "stopped", "details": []}
+
+
 def test_errors_are_messages_with_the_exit_status(vsr: Vsr, video: Path) -> None:
     missing = vsr("upscale", "missing.mp4", "out.mkv", *BICUBIC, "--progress", "json")
     assert (messages(missing.err)[-1]["message_type"], missing.status) == ("error", 1)
@@ -76,6 +126,15 @@ def test_a_plan_is_one_message(vsr: Vsr, video: Path) -> None:
     assert plan["message_type"] == "plan"
     assert [stream["action"] for stream in plan["streams"]] == ["encode"]
     assert not Path("out.mkv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [(("--width", "160"), 2.5), (("--size", "96x96"), 1.5), (("-s", "3"), 3.0), (("--same-size",), 1.0)],
+)
+def test_the_scale_is_that_of_the_size(options: tuple[str, ...], scale: float, vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", *BICUBIC, *options, "--dry-run", "--progress", "json")
+    assert messages(run.err)[0]["scale"] == scale
 
 
 def test_messages_on_a_file_descriptor_leave_stderr_to_people(video: Path) -> None:
@@ -162,6 +221,8 @@ def test_a_default_profile(vsr: Vsr, home: Path) -> None:
     assert "profile: grain" in shown
     assert "upscale --crf" in shown
     assert "tune=grain" in shown
+    Path("vsr.toml").write_text('default-profile = "here"\n[profile.here.upscale]\ncrf = 13\n')
+    assert "profile: here" in vsr("config", "show", "upscale").out
     unknown = vsr("--profile", "nope", "config", "show")
     assert unknown.status == 2
     assert "no profile 'nope'" in unknown.err
@@ -239,6 +300,29 @@ def test_completion_names_commands_and_options() -> None:
     assert "plain,upscale" in complete("vsr up", 1)
     assert "plain,--precision" in complete("vsr upscale --pre", 2)
     assert "plain,json" in complete("vsr upscale --progress j", 3)
+    assert "plain,--precision" in complete("vsr upscale --log run.log --pre", 4)
+    assert not Path("run.log").exists()
+
+
+def test_a_tilde_is_the_home_folder(
+    vsr: Vsr, video: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell expands it in settings, nor in variables that a service manager sets."""
+    write_settings(home, '[upscale]\nlog = "~/run.log"\nffmpeg = "~/ffmpeg"\n')
+    vsr("upscale", video, "out.mkv", *BICUBIC).fails(1, f"no executable ffmpeg at '{home}/ffmpeg'")
+    assert "ffmpeg" in (home / "run.log").read_text()
+    for name in ("weights", "models"):
+        (home / name).mkdir()
+        monkeypatch.setenv(f"VSR_{name.upper()}", f"~/{name}")
+    monkeypatch.setenv("VSR_CACHE", "~/cache")
+    monkeypatch.setenv("VSR_FFMPEG", "~/ffmpeg")
+    monkeypatch.setenv("VSR_CONFIG", "~/.config/vsr/config.toml")
+    assert weight_folders()[0] == home / "weights"
+    assert library_folder() == home / "models"
+    assert cache_folder() == home / "cache"
+    assert user_file() == home / ".config/vsr/config.toml"
+    with pytest.raises(FfmpegError, match=f"{home}/ffmpeg"):
+        find_ffmpeg()
 
 
 def test_how_to_resume_is_said_only_where_that_is_possible(tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ def test_names_that_are_not_unicode(sample: Sample, tmp_path: Path) -> None:
     assert len(times(target)) == 3
     assert "caf\\udce92.mkv" in log.read_text("utf-8")
     assert complete(spawn("info", target, PYTHONIOENCODING="utf-8:strict")).status == 0
+    shown = complete(spawn("info", target, "--json", PYTHONIOENCODING="utf-8:strict"))
+    assert json.loads(shown.out)["path"] == str(target), shown.err
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])

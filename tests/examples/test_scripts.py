@@ -95,6 +95,19 @@ def test_videos_in_a_watched_folder_are_upscaled_once(tmp_path: Path, programs: 
     assert "skipped" in done.stdout + done.stderr  # the second round
 
 
+@pytest.mark.parametrize(("status", "end"), [(3, 0), (4, 0), (1, 1)])
+def test_a_watched_folder_stays_watched(
+    status: int, end: int, tmp_path: Path, programs: dict[str, str]
+) -> None:
+    """Of videos that fail, or that another batch is at work on."""
+    (tmp_path / "bin" / "vsr").write_text(f"#!/bin/sh\nexit {status}\n")
+    video = tmp_path / "video.mp4"
+    video.touch()
+    os.utime(video, (0, 0))
+    rounds = {**programs, "ROUNDS": "1", "EVERY": "0"}
+    assert run_script("watch_folder.sh", tmp_path, tmp_path / "out", env=rounds).returncode == end
+
+
 def test_a_folder_is_upscaled(tmp_path: Path, programs: dict[str, str]) -> None:
     videos = tmp_path / "videos"
     (videos / "below").mkdir(parents=True)

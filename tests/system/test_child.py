@@ -85,3 +85,13 @@ def test_a_child_that_hangs_is_killed(call: Any, tmp_path: Path) -> None:
         step = caught.value.step
     assert step == "guessing"
     assert not psutil.pid_exists(int(pid.read_text()))
+
+
+def test_modules_in_the_current_folder_are_not_run(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "queue.py").write_text("raise SystemExit('not the one of Python')\n")
+    monkeypatch.chdir(folder)
+    assert call("import queue", 1) == 1

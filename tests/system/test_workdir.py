@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,28 @@ def test_atomic_write_follows_links_and_writes_to_devices(tmp_path: Path) -> Non
     with pytest.raises(EncodeError, match="has come into being meanwhile"):
         files.atomic_write(link, lambda file: file.write(b"newer"), overwrite=False)
     assert sorted(tmp_path.iterdir()) == [file, link]
+
+
+def test_what_is_synced_is_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to sync a file that is open for reading only; a folder cannot be open for writing."""
+    access = []
+    monkeypatch.setattr(os, "fsync", lambda handle: access.append(fcntl.fcntl(handle, fcntl.F_GETFL) & 3))
+    files.atomic_write(tmp_path / "out.mp4", lambda file: file.write(b"content"))
+    assert access == [os.O_RDWR, os.O_RDONLY]
+
+
+def test_an_open_lock_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows removes no file that is open."""
+    workdir, unlink = WorkDir(tmp_path / "out.mp4"), os.unlink
+    workdir.open()
+    workdir.write("a", lambda file: file.write(b"content"))
+
+    def unlink_closed(path, *arguments, **options) -> None:
+        if Path(path).name == "lock" and workdir._lock._handle is not None:
+            raise PermissionError(13, "The process cannot access the file")
+        unlink(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink_closed)
+    workdir.remove()
+    workdir.close()
+    assert list(tmp_path.iterdir()) == []

@@ -51,11 +51,13 @@ class TaskList:
         tasks: each input once, in natural order within each folder.
         ignored_count: number of files in folders that are not videos.
         result_count: number of files that are skipped because they are outputs of this batch.
+        notices: lines about folders that cannot be searched.
     """
 
     tasks: tuple[Task, ...]
     ignored_count: int = 0
     result_count: int = 0
+    notices: tuple[str, ...] = ()
 
 
 def find_tasks(
@@ -79,8 +81,8 @@ def find_tasks(
         finished: outputs of earlier runs in ``folder``, which are no inputs either.
 
     Raises:
-        UsageError: a pattern matches nothing, there is no video at all, two videos have the same output, or a
-            video would replace itself.
+        UsageError: a pattern matches nothing, a folder in ``inputs`` cannot be searched, there is no video
+            at all, two videos have the same output, or a video would replace itself.
     """
     search = _Search(folder, recursive)
     for text in inputs:
@@ -106,7 +108,8 @@ def find_tasks(
         hint = "name another folder" if recursive else "-r also searches the folders below"
         raise UsageError(f"no video in {', '.join(inputs)}; {hint}")
     _check_targets(tasks)
-    return TaskList(tuple(tasks), search.ignored_count, len(candidates) - len(tasks))
+    results = len(candidates) - len(tasks)
+    return TaskList(tuple(tasks), search.ignored_count, results, tuple(search.notices))
 
 
 @dataclass(frozen=True)
@@ -193,12 +196,15 @@ class _Search:
     Attributes:
         candidates: files in the order of the arguments; the same file may be there twice.
         ignored_count: number of files in folders that are not videos.
+        notices: lines about folders that cannot be searched.
     """
 
     def __init__(self, folder: Path, recursive: bool) -> None:
         self.candidates: list[_Candidate] = []
         self.ignored_count = 0
+        self.notices: list[str] = []
         self._folder, self._recursive = _real(folder), recursive
+        self._named: set[Path] = set()  # folders that are arguments
 
     def add(self, text: str) -> None:
         """Add the files that one argument names."""
@@ -206,6 +212,7 @@ class _Search:
         if text == "-":
             raise UsageError("a batch takes files, no stdin; `vsr upscale -` does")
         if path.is_dir():
+            self._named.add(path)
             self._walk(path, path, set())
         elif path.exists() or not glob.has_magic(text):
             self.candidates.append(_Candidate(path, Path(path.name)))  # planning reports a missing file
@@ -235,7 +242,10 @@ class _Search:
         try:
             entries = sorted(folder.iterdir(), key=_sort_key)
         except OSError as error:
-            raise UsageError(f"{folder} cannot be searched ({error.strerror}); leave it out") from error
+            if folder in self._named:
+                raise UsageError(f"{folder} cannot be searched ({error.strerror}); leave it out") from error
+            self.notices.append(f"{folder} cannot be searched ({error.strerror}): its videos are left out")
+            return
         for path in entries:
             if path.name.startswith("."):
                 continue

@@ -123,6 +123,8 @@ def batch(
         raise UsageError(f"{folder} is not a folder; the last argument says where the new videos go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
         raise UsageError(f"--json {json}: there is no such folder; create it first")
+    if json not in (None, "-") and Path(json).is_dir():
+        raise UsageError(f"--json {json}: this is a folder; name a file in it, such as result.json")
     if container is not None:
         container = f".{container.lower().lstrip('.')}"
     scale = f"{float(options.scale):g}" if options.size is None else str(options.size).split()[1]
@@ -280,6 +282,8 @@ class BatchCommand:
         tasks = self.task_list.tasks
         status = signal_status or self._exit_status
         if not self.quiet:
+            for notice in self.task_list.notices:
+                self._console.print(notice)
             if self.task_list.ignored_count and self.verbose:
                 self._console.print(f"files ignored that are not videos: {self.task_list.ignored_count}")
             if self.dry_run:

@@ -143,9 +143,10 @@ def _rows(
     """Return the options of a command as if nothing had been typed."""
     from vsrcli.cli.config_files import option_defaults
 
-    command = group.get_command(context, name)
+    root = context.find_root()
+    command = group.get_command(root, name)
     assert command is not None
-    inner = click.Context(command, parent=context.find_root(), info_name=name)
+    inner = click.Context(command, parent=root, info_name=name)
     inner.default_map = option_defaults(settings, name, command, inner)
     rows = [*_options(inner, name, settings, everything=everything)]
     for each, inner_command in (command.commands if isinstance(command, click.Group) else {}).items():

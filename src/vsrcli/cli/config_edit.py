@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.system.files import atomic_write
@@ -17,7 +18,7 @@ Tables = Mapping[tuple[str, ...], Mapping[str, Any]]
 
 
 def write_tables(file: Path, tables: Tables) -> None:
-    """Set values in a TOML file, which may not exist; replace it atomically.
+    """Set values in a TOML file, which may not exist; replace it atomically, with the rights it has.
 
     Args:
         file: to change.
@@ -31,7 +32,14 @@ def write_tables(file: Path, tables: Tables) -> None:
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         content = edit(text, tables, str(file)).encode()
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(file, lambda stream: stream.write(content))
+        mode = stat.S_IMODE(file.stat().st_mode) | stat.S_IWUSR if file.exists() else None
+
+        def write(stream: IO[bytes]) -> None:
+            if mode is not None:
+                Path(stream.name).chmod(mode)
+            stream.write(content)
+
+        atomic_write(file, write)
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"{file} cannot be written ({error}): correct it, or choose VSR_CONFIG") from error
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.types import ModelParam
 from vsrcli.errors import UsageError
 from vsrcli.inference.engine_plan import ENGINES, PRECISIONS
 from vsrcli.pipeline.tuned import TunedSetting
@@ -101,9 +102,10 @@ def user_file() -> Path | None:
     """
     path = os.environ.get(CONFIG_ENV)
     if path is not None:
-        if path and not Path(path).is_file():
+        file = Path(os.path.expanduser(path))  # noqa: PTH111
+        if path and not file.is_file():
             raise UsageError(f"{CONFIG_ENV} names {path!r}, which is no file: correct it or unset it")
-        return Path(path) if path else None
+        return file if path else None
     from platformdirs import user_config_path
 
     return user_config_path("vsr", appauthor=False) / "config.toml"
@@ -122,7 +124,7 @@ def read_config(profile: str | None, commands: Collection[str]) -> Config:
     contents = [
         (file, _load(file)) for file in (user_file(), PROJECT_FILE) if file is not None and file.is_file()
     ]
-    for _, content in contents:
+    for _, content in reversed(contents):
         profile = profile or content.get(_DEFAULT_PROFILE_KEY)
     merged: dict[str, dict[str, ConfigValue]] = {}
     profile_exists, tuned = profile is None, ()
@@ -208,6 +210,8 @@ def _default(parameter: click.Option, entry: ConfigValue, key: str, context: cli
     if isinstance(value, list) and not parameter.multiple:
         raise UsageError(f"{entry.origin}: {key} is a list: this option takes one value")
     typed = [str(each) for each in (value if isinstance(value, list) else [value])]
+    if isinstance(parameter.type, click.Path | ModelParam) or parameter.name == "ffmpeg":
+        typed = [os.path.expanduser(each) for each in typed]  # noqa: PTH111
     value = typed if parameter.multiple else typed[0]
     try:
         parameter.type_cast_value(context, value)

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import traceback as tracebacks
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 import click
@@ -24,7 +25,8 @@ from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
 def prepare_stdio() -> None:
     """Open standard streams that are closed, and make writing to stderr safe against a reader that leaves.
 
-    Otherwise the next file that is opened would become stdin, stdout or stderr.
+    Otherwise the next file that is opened would become stdin, stdout or stderr. What stdout cannot encode,
+    such as file names that are not Unicode, becomes an escape, as JSON has them.
     """
     for descriptor in range(3):
         try:
@@ -32,6 +34,8 @@ def prepare_stdio() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
     sys.stdout = sys.stdout or _open_for_writing(1)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = BrokenPipeSafeStream(sys.stderr or _open_for_writing(2))
 
 
@@ -50,8 +54,9 @@ def report_error(error: Exception, *, traceback: bool = False, messages: JsonMes
         isinstance(error, OSError) and error.errno == errno.EPIPE
     ):
         return _broken_pipe()
-    if traceback:
-        _write("".join(tracebacks.format_exception(error)).rstrip())
+    stack = "".join(tracebacks.format_exception(error)).rstrip() if traceback else ""
+    if stack and not (messages is not None and messages.uses_stderr):
+        _write(stack)
     if isinstance(error, click.Abort):
         return report_interrupt(messages)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # `vsr`, `vsr config`: nothing to do
@@ -61,7 +66,8 @@ def report_error(error: Exception, *, traceback: bool = False, messages: JsonMes
     _log(error, "\n  ".join([text, *details]))
     if messages is not None:
         stopped = isinstance(error, SignalInterruptError)
-        messages.write("stopped" if stopped else "error", status=status, text=text, details=details)
+        lines = [*details, *stack.splitlines()] if messages.uses_stderr else details
+        messages.write("stopped" if stopped else "error", status=status, text=text, details=lines)
         if messages.uses_stderr:
             return status
     if isinstance(error, SignalInterruptError):

@@ -96,7 +96,9 @@ def name_variables(command: click.Command, prefix: str) -> None:
         prefix: ``VSR_UPSCALE``.
     """
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.envvar is None:
+        if not isinstance(parameter, click.Option) or not parameter.allow_from_autoenv:
+            continue
+        if parameter.envvar is None:
             parameter.envvar = f"{prefix}_{option_name(parameter).replace('-', '_').upper()}"
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
@@ -109,7 +111,36 @@ def option_name(option: click.Option) -> str:
 
 
 class Command(click.Command):
-    """A command whose help groups its options and does not wrap examples."""
+    """A command whose help groups its options and does not wrap examples; no variable requests that help.
+
+    An empty name of a file is a usage error: Click takes it for the current folder.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See ``click.Command``."""
+        typed = list(args)
+        rest = super().parse_args(ctx, args)
+        if not isinstance(self, click.Group) and not ctx.resilient_parsing and "" in typed:
+            self._refuse_empty_names(ctx, typed)
+        return rest
+
+    def _refuse_empty_names(self, ctx: click.Context, typed: list[str]) -> None:
+        values, _, _ = self.make_parser(ctx).parse_args(typed)
+        for parameter in self.params:
+            is_name = isinstance(parameter, click.Argument) or isinstance(parameter.type, click.Path)
+            value = values.get(parameter.name or "")
+            if is_name and (value == "" or (isinstance(value, list | tuple) and "" in value)):
+                raise click.UsageError(
+                    f"{parameter.get_error_hint(ctx)} is empty: name a file or a folder; "
+                    "is a variable of the shell not set?",
+                    ctx,
+                )
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        help_option = super().get_help_option(ctx)
+        if help_option is not None:
+            help_option.allow_from_autoenv = False
+        return help_option
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_sections(formatter, sections(self, ctx))

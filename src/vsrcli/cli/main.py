@@ -64,7 +64,7 @@ COMMANDS = {name: entry for entries in COMMANDS_BY_HEADING.values() for name, en
     epilog="Example: vsr upscale in.mp4 out.mp4 --scale 4\n\n"
     "Options of a command, and more examples: vsr upscale --help",
 )
-@click.version_option(__version__, "--version", prog_name="vsr")
+@click.version_option(__version__, "--version", prog_name="vsr", allow_from_autoenv=False)
 @click.option(
     "--profile", metavar="NAME", help="Use a profile of defaults from your settings; see `vsr config show`."
 )

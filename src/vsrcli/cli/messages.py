@@ -43,14 +43,31 @@ class JsonMessages:
 
     def write(self, message_type: str, **content: Any) -> None:
         """Write one message; ``content`` must be serializable as JSON."""
-        message = {"message_type": message_type, **content}
-        line = json.dumps(message, ensure_ascii=False)
-        try:
-            line.encode()
-        except UnicodeEncodeError:  # of a file name that is not UTF-8: \udce9 for the byte e9
-            line = json.dumps(message)
         with contextlib.suppress(OSError, ValueError):
-            print(line, file=self._file or sys.stderr, flush=True)
+            print(_line(message_type, content), file=self._file or sys.stderr, flush=True)
+
+    def report_stop(self, status: int | None, text: str) -> None:
+        """Write a message about a stop, a ``vsrcli.system.signals.StopReport``."""
+        from vsrcli.system.signals import print_stop, write_line
+
+        if not self.uses_stderr:
+            print_stop(status, text)
+        text = text.removeprefix("vsr: ") or "stopped"
+        if status is None:
+            line = _line("notice", {"text": text})
+        else:
+            line = _line("stopped", {"status": status, "text": text, "details": []})
+        write_line(line, (self._file or sys.stderr).fileno())
+
+
+def _line(message_type: str, content: dict[str, Any]) -> str:
+    message = {"message_type": message_type, **content}
+    line = json.dumps(message, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # of a file name that is not UTF-8: \udce9 for the byte e9
+        line = json.dumps(message)
+    return line
 
 
 def start_message(job: Job) -> dict[str, Any]:
@@ -62,7 +79,7 @@ def start_message(job: Job) -> dict[str, Any]:
         "target": str(plan.target),
         "model": job.model.name,
         "models": [each.name for each in job.models],
-        "scale": 1.0 if job.options.same_size else float(job.options.scale),
+        "scale": 1.0 if job.options.same_size else float(job.geometry.factor),
         "look": job.look or None,
         "strength": job.options.strength,
         "keep_color": job.keep_color,

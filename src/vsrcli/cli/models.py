@@ -166,8 +166,9 @@ def _imported_path(model: str) -> Path:
     from vsrcli.models.library import find_imported, list_library
 
     path = find_imported(model)
-    if path is None and Path(model).exists():
-        hint = "; give the .param beside it" if Path(model).with_suffix(".param").exists() else ""
+    if path is None and (given := Path(model)).exists():
+        has_param = given.is_file() and given.with_suffix(".param").exists()
+        hint = "; give the .param beside it" if has_param else ""
         raise UsageError(
             f"{model!r} is no network of a known format, which end in {', '.join(IMPORTED_SUFFIXES)}{hint}"
         )

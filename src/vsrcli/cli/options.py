@@ -151,7 +151,7 @@ def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--log``: messages, actions and commands in a file, for bug reports and unattended runs."""
 
     def start(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
-        if file is not None:
+        if file is not None and not context.resilient_parsing:  # a shell completes the line
             from vsrcli.cli.reporters import start_log
 
             context.meta[LOG] = start_log(file, context.meta.get(ARGUMENTS, ()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.messages import MESSAGES, progress_options
+from vsrcli.cli.messages import MESSAGES, JsonMessages, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
 from vsrcli.cli.upscale_options import preview_options
@@ -77,11 +77,10 @@ def preview(
     from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.run import run_job
 
-    messages, log = (click.get_current_context().meta.get(key) for key in (MESSAGES, LOG))
+    meta = click.get_current_context().meta
+    messages: JsonMessages | None = meta.get(MESSAGES)
     console, is_verbose = stderr_console(), verbose > 0 and not quiet
-    reporter = make_reporter(
-        console, progress, messages, log=log is not None, quiet=quiet, verbose=is_verbose
-    )
+    reporter = make_reporter(console, progress, messages, log=LOG in meta, quiet=quiet, verbose=is_verbose)
     if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a video, so name one; one image: vsr upscale --frames 1")
     if target == STDIO:
@@ -89,8 +88,8 @@ def preview(
     target = target or _default_target(source)
     latest, compared = LatestProgress(), looks_target(target)
     with (
-        catch_signals() as cancel,
-        summary.echo_commands(is_verbose),
+        catch_signals(report_stop=messages and messages.report_stop) as cancel,
+        summary.echo_commands(is_verbose and not (messages and messages.uses_stderr)),
         temporary_folder("vsr-preview-") as folder,
     ):
         video = _probe_video(source, options.fps)
@@ -195,7 +194,8 @@ def _default_target(source: Path) -> Path:
     For an image sequence, ``FOLDER-preview.mp4`` in the parent folder.
     """
     if source.is_dir():
-        return source.with_name(f"{source.name}-preview.mp4")
+        folder = source.resolve() if source.name in ("", "..") else source
+        return folder.parent / f"{folder.name}-preview.mp4"
     if is_image_target(source):
         folder = source.absolute().parent
         return folder.with_name(f"{folder.name}-preview.mp4")

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -80,7 +81,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     """Print warnings, and the last line of a run: frames, time and target."""
     for warning in result.warnings:
         _print(console, f"  warning: {warning}", "yellow")
-    fps = result.frames / result.seconds if result.seconds else 0.0
+    fps = (result.frames - result.resumed) / result.seconds if result.seconds else 0.0
     elapsed = format_duration(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _print(console, f"  shots: {result.shots}; on {result.engine}")
@@ -138,7 +139,7 @@ class ResumeHint(Reporter):
 
     def __init__(self, target: Path, arguments: Sequence[str]) -> None:
         self._target = target
-        self._command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
+        self._arguments = [each for each in arguments if each != "--no-resume"]
         self._previous_identity = self._target_identity()
         self._progress: Progress | None = None
 
@@ -172,19 +173,29 @@ class ResumeHint(Reporter):
         total = f" of {self._progress.total:,}" if self._progress and self._progress.total else ""
         lost = max(self._done - saved_frames, 0)
         loss = f", the {lost:,} after them lost" if lost else ""
-        command = " ".join(filter(None, (self._command, option)))
-        resume = "" if option is None else f"; to resume: {command}"
+        resume = "" if option is None else f"; to resume: {self._command_with(option)}"
         return f"{saved_frames:,}{total} frames are saved{loss}{resume}"
+
+    def _command_with(self, option: str) -> str:
+        """Return the command line with one more option; what follows ``--`` are names of files."""
+        arguments = self._arguments
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        parts = (shlex.join(["vsr", *arguments[:end]]), option, shlex.join(arguments[end:]))
+        return " ".join(filter(None, parts))
 
     @property
     def _done(self) -> int:
         return self._progress.done if self._progress else 0
 
     def _target_identity(self) -> tuple[int, int] | None:
-        """Return inode and modification time of the file at the target, None if there is none."""
+        """Return inode and modification time of the file at the target, None if there is none.
+
+        A folder changes with each image, and a pipe with each frame.
+        """
         with contextlib.suppress(OSError):
-            stat = self._target.stat()
-            return stat.st_ino, stat.st_mtime_ns
+            status = self._target.stat()
+            if stat.S_ISREG(status.st_mode):
+                return status.st_ino, status.st_mtime_ns
         return None
 
 

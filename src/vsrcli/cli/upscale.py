@@ -9,7 +9,7 @@ import click
 
 from vsrcli.cli.cluster_options import WorkerRequest, cluster_options
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.messages import MESSAGES, progress_options
+from vsrcli.cli.messages import MESSAGES, JsonMessages, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, check_applicable, log_option, quiet_option, verbose_option
 from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
@@ -84,9 +84,10 @@ def upscale(
     from vsrcli.cli.reporters import make_reporter
 
     meta = context.meta
+    messages: JsonMessages | None = meta.get(MESSAGES)
     is_verbose = verbose > 0 and not quiet
     reporter = make_reporter(
-        stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, verbose=is_verbose
+        stderr_console(), progress, messages, log=LOG in meta, quiet=quiet, verbose=is_verbose
     )
     resume_hint = ResumeHint(target, meta.get(ARGUMENTS, ()))
     if target == STDIO and not dry_run:
@@ -94,8 +95,10 @@ def upscale(
     stdin = StdinInput(target, probe_only=dry_run, on_notice=reporter.notice)
     try:
         with (
-            catch_signals(resume_hint=resume_hint.after_forced_exit) as cancel,
-            summary.echo_commands(is_verbose),
+            catch_signals(
+                resume_hint=resume_hint.after_forced_exit, report_stop=messages and messages.report_stop
+            ) as cancel,
+            summary.echo_commands(is_verbose and not (messages and messages.uses_stderr)),
             stdin,
         ):
             opened = stdin if source == STDIO else source

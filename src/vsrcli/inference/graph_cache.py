@@ -32,7 +32,7 @@ def cache_folder() -> Path:
     """Return ``$VSR_CACHE``, else the system's folder for caches (``$XDG_CACHE_HOME/vsr`` or ``~/.cache/vsr``
     on Linux)."""
     if configured := os.environ.get(CACHE_ENV):
-        return Path(configured)
+        return Path(os.path.expanduser(configured))  # noqa: PTH111
     from platformdirs import user_cache_path
 
     return user_cache_path("vsr", appauthor=False)

@@ -79,7 +79,7 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
     Raises:
         FfmpegError: there is none, it does not run, or it is older than version 6.
     """
-    requested = explicit or os.environ.get("VSR_FFMPEG")
+    requested = explicit or os.path.expanduser(os.environ.get("VSR_FFMPEG", ""))  # noqa: PTH111
     if requested:
         executable = shutil.which(requested)
         if executable is None:

@@ -122,7 +122,7 @@ def library_folder() -> Path:
         ModelError: ``$VSR_MODELS`` is a file.
     """
     if configured := os.environ.get(MODELS_ENV):
-        folder = Path(configured)
+        folder = Path(os.path.expanduser(configured))  # noqa: PTH111
         if folder.exists() and not folder.is_dir():
             raise ModelError(f"{MODELS_ENV} names {configured!r}, which is no folder: correct it or unset it")
         return folder

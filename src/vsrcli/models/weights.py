@@ -81,9 +81,10 @@ def weight_folders() -> list[Path]:
     package = Path(__file__).resolve().parent.parent
     folders = [package / "weights", package.parent.parent / "weights"]
     if extra := os.environ.get("VSR_WEIGHTS"):
-        if not Path(extra).is_dir():
+        folder = Path(os.path.expanduser(extra))  # noqa: PTH111
+        if not folder.is_dir():
             raise ModelError(f"VSR_WEIGHTS names {extra!r}, which is not a folder: correct it or unset it")
-        folders.insert(0, Path(extra))
+        folders.insert(0, folder)
     return [folder for folder in folders if folder.is_dir()]
 
 

@@ -59,7 +59,7 @@ class Progress:
     @property
     def fps(self) -> float:
         """Frames per second of this run, without its first frame; 0 before there are two."""
-        return (self.done - self.resumed - 1) / self.seconds if self.seconds else 0.0
+        return max(self.done - self.resumed - 1, 0) / self.seconds if self.seconds else 0.0
 
     @property
     def eta(self) -> float | None:

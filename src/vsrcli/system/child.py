@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vsrcli.errors import EngineError, OutOfMemoryError, VsrError
-from vsrcli.system.processes import run_process
+from vsrcli.system.processes import python_command, run_process
 
 _DETAILS = 2000  # last characters of stderr
 
@@ -82,7 +82,7 @@ def call_in_child(
     """
     try:
         child = run_process(
-            [sys.executable, "-m", module],
+            python_command(module),
             input=json.dumps(request),
             timeout=timeout,
             env={**os.environ, **(env or {})},

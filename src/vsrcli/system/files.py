@@ -146,8 +146,10 @@ def resolve_target(target: Path) -> Path:
 
 
 def fsync_path(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file that this process may write, or a folder's list of files, is on disk."""
+    # Windows syncs only what is open for writing
+    access = os.O_RDONLY if path.is_dir() else os.O_RDWR | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, access)
     try:
         os.fsync(handle)
     finally:
@@ -245,8 +247,13 @@ class WorkDir:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder with its content."""
+        """Remove the folder with its content. Nothing may be written into it afterwards."""
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock.is_in_place:  # on Windows, a file that is open cannot be removed
+            self._lock.release()
+            with contextlib.suppress(OSError):  # another run has it open by now
+                (self.path / _LOCK_NAME).unlink()
+                self.path.rmdir()
 
     def close(self) -> None:
         """Unlock the folder. Can be called repeatedly."""

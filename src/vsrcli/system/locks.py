@@ -73,6 +73,11 @@ class FileLock:
             os.close(self._handle)
             self._handle = None
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the lock is acquired, and its file has not been removed since."""
+        return self._handle is not None and self._is_current(self._handle)
+
     def _is_current(self, handle: int) -> bool:
         """Whether the path still names the open file."""
         try:

@@ -12,6 +12,11 @@ from vsrcli.system import signals
 from vsrcli.system.signals import POLL_INTERVAL, raise_if_cancelled
 
 
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return ``python -m MODULE ...`` with this interpreter; it imports nothing from the current folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Start a program in a process group of its own, so that Ctrl-C in a terminal does not reach it.
 

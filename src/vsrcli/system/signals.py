@@ -81,6 +81,13 @@ children: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
 """Processes that must not outlive this one."""
 
 
+StopReport = Callable[[int | None, str], None]
+"""Tells a line about a stop: of a program that is left now, its exit status, or None while it still stops.
+
+It is called in another thread than the main one, which may hold any lock. The line may be empty.
+"""
+
+
 def _stopped() -> str:
     return "vsr: stopped"
 
@@ -120,12 +127,15 @@ def exit_on_signals() -> None:
     """
     global _current
     _current = CancelToken(force_exit_after=0.0)
-    _start_watching(_current, _stopped)
+    _start_watching(_current, _stopped, print_stop)
 
 
 @contextlib.contextmanager
 def catch_signals(
-    *, force_exit_after: float | None = FORCE_EXIT_SECONDS, resume_hint: Callable[[], str] = _stopped
+    *,
+    force_exit_after: float | None = FORCE_EXIT_SECONDS,
+    resume_hint: Callable[[], str] = _stopped,
+    report_stop: StopReport | None = None,
 ) -> Iterator[CancelToken]:
     """Let SIGINT, SIGTERM and SIGHUP set a token while the block runs, instead of ending the program.
 
@@ -136,6 +146,7 @@ def catch_signals(
     Args:
         force_exit_after: initial value of the token's attribute.
         resume_hint: called before the program is left for being slow; returns a line to be printed.
+        report_stop: prints lines; None: :func:`print_stop`.
 
     Yields:
         The token, which is :func:`current_token` meanwhile.
@@ -146,7 +157,8 @@ def catch_signals(
     global _current
     token, outer = CancelToken(force_exit_after), _current
     in_main_thread = threading.current_thread() is threading.main_thread()
-    stop_watching = _start_watching(token, resume_hint) if in_main_thread else lambda: None
+    report_stop = report_stop or print_stop
+    stop_watching = _start_watching(token, resume_hint, report_stop) if in_main_thread else lambda: None
     _current = token
     try:
         yield token
@@ -163,7 +175,9 @@ def catch_signals(
         _current = outer
 
 
-def _start_watching(token: CancelToken, resume_hint: Callable[[], str]) -> Callable[[], None]:
+def _start_watching(
+    token: CancelToken, resume_hint: Callable[[], str], report_stop: StopReport
+) -> Callable[[], None]:
     """Install handlers that set the token, and a thread that receives signals at any moment.
 
     Returns:
@@ -172,7 +186,7 @@ def _start_watching(token: CancelToken, resume_hint: Callable[[], str]) -> Calla
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     watcher = threading.Thread(
-        target=_watch, args=(token, receiver, resume_hint), name="signals", daemon=True
+        target=_watch, args=(token, receiver, resume_hint, report_stop), name="signals", daemon=True
     )
     watcher.start()
 
@@ -206,7 +220,9 @@ def _start_watching(token: CancelToken, resume_hint: Callable[[], str]) -> Calla
     return undo
 
 
-def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[], str]) -> None:
+def _watch(
+    token: CancelToken, receiver: socket.socket, resume_hint: Callable[[], str], report_stop: StopReport
+) -> None:
     """Receive signals until the sender closes; if stopping is slow, print a message, and leave in the end."""
     first = last = 0.0  # times of signals
     announced = False
@@ -220,20 +236,22 @@ def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[]
         now, arrived = time.monotonic(), [signum for signum in signums if signum in SIGNALS]
         if arrived:
             if first and now - last >= REPEAT_WINDOW_SECONDS:
-                exit_immediately(arrived[-1])
+                exit_immediately(arrived[-1], report_stop=report_stop)
             token.signum, last = token.signum or arrived[0], now
         if token.signum and not first:
             first = last = now
             receiver.settimeout(POLL_INTERVAL)
         if first and not announced and now - first >= SLOW_STOP_SECONDS:
             announced = True
-            _print("vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once")
+            report_stop(
+                None, "vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once"
+            )
         if first and token.force_exit_after is not None and now - first >= token.force_exit_after:
-            exit_immediately(token.signum, resume_hint())
+            exit_immediately(token.signum, resume_hint(), report_stop)
 
 
-def exit_immediately(signum: int, message: str = "") -> None:
-    """Kill all children, remove temporary files, print a message, and exit with status 128 + ``signum``.
+def exit_immediately(signum: int, message: str = "", report_stop: StopReport | None = None) -> None:
+    """Kill all children, remove temporary files, report a message, and exit with status 128 + ``signum``.
 
     While the main thread computes, each system call may cost a moment, so there are few. The children are
     those that :mod:`vsrcli.system.processes` has started.
@@ -243,13 +261,19 @@ def exit_immediately(signum: int, message: str = "") -> None:
             child.kill()
     with contextlib.suppress(Exception):
         files.remove_temporary_files()
-    _print(message)
+    with contextlib.suppress(Exception):
+        (report_stop or print_stop)(128 + signum, message)
     os._exit(128 + signum)
 
 
-def _print(line: str) -> None:
-    """Write a line to stderr, unless that would block since nobody reads it."""
+def print_stop(status: int | None, line: str) -> None:
+    """Print a line about a stop on stderr, unless it is empty; see :data:`StopReport`."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed
-        descriptor = sys.stderr.fileno()
+        write_line(line, sys.stderr.fileno())
+
+
+def write_line(line: str, descriptor: int) -> None:
+    """Write a line, unless it is empty, or that would block since nobody reads it; take no lock."""
+    with contextlib.suppress(OSError, ValueError):  # it is closed
         if line and (sys.platform == "win32" or select.select([], [descriptor], [], 0)[1]):
             os.write(descriptor, f"{line}\n".encode(errors="replace"))

@@ -14,7 +14,6 @@ import os
 import pickle
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from vsrcli.errors import SignalInterruptError
-from vsrcli.system.processes import start_process
+from vsrcli.system.processes import python_command, start_process
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.system.threads import BackgroundTask, poll_get
 
@@ -56,7 +55,7 @@ class WorkerProcess:
         self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         limits = {} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES}
         self._child = start_process(
-            [sys.executable, "-m", module],
+            python_command(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from vsrcli.errors import OutputError
+from vsrcli.system.processes import python_command
 from vsrcli.system.signals import POLL_INTERVAL, catch_signals, current_token
 from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
 from vsrcli.web.cleanup import delete_expired, delete_orphans
@@ -35,7 +36,7 @@ from vsrcli.web.pages import PageRoutes
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import JOBS, UPLOADS, Settings
 from vsrcli.web.store import Store
-from vsrcli.web.subprocesses import kill_process_tree, python_command, start_child
+from vsrcli.web.subprocesses import kill_process_tree, start_child
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from vsrcli.system.processes import python_command
 from vsrcli.system.signals import CancelToken
 from vsrcli.web.errors import (
     DISK_FULL,
@@ -35,7 +36,6 @@ from vsrcli.web.subprocesses import (
     first_value,
     kill_process_tree,
     parse_message,
-    python_command,
     run_json,
     start_child,
 )

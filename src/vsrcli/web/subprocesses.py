@@ -122,11 +122,6 @@ def first_value(objects: Sequence[Mapping[str, Any]], key: str) -> Any:
     return next((each[key] for each in objects if key in each), None)
 
 
-def python_command(*arguments: str) -> list[str]:
-    """Return ``python -m ...`` with this interpreter."""
-    return [sys.executable, "-m", *arguments]
-
-
 def kill_process_tree(pid: int) -> None:
     """Kill a process and everything that it has started."""
     with contextlib.suppress(psutil.Error):

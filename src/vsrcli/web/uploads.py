@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vsrcli.system.processes import python_command
 from vsrcli.system.signals import current_token
 from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_upload
@@ -39,7 +40,6 @@ from vsrcli.web.subprocesses import (
     ChildCancelledError,
     ChildTimeoutError,
     first_value,
-    python_command,
     run_json,
 )
 from vsrcli.web.upload_writer import UploadWriters
