@@ -254,6 +254,18 @@ def test_span_trims_all_streams(
     assert marks == [(0, Fraction(3, 20)), (Fraction(3, 20), Fraction(1, 2))]
 
 
+@pytest.mark.parametrize("start", [None, Fraction(1, 20)])
+def test_converted_subtitles_end_with_the_span(
+    start: Fraction | None, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    target = tmp_path / "out.mp4"
+    upscale(sample(media.rich), target, span=(start, Fraction(2, 5)))
+    lines = absolute_packets(target, "subtitle")[0]
+    shown = [time for time, data in lines if len(data) > 2]
+    assert shown == [Fraction(1, 10) - (start or 0)]
+    assert max(time for time, _ in lines) < Fraction(2, 5)
+
+
 def in_span(track: list[tuple[Fraction, bytes]]) -> list[tuple[Fraction, bytes]]:
     return [(time, data) for time, data in track if SPAN[0] <= time < SPAN[1]]
 

@@ -96,6 +96,7 @@ def mux_command(
         "map_chapters": "2" if chapters is not None else "-1",
         # Slow networks: minutes of audio may be read before the first encoded frame opens the file.
         "max_muxing_queue_size": "8192",
+        **_stop_reading(plan, source, trial=trial),
     }
     if plan.time_origin:
         options["output_ts_offset"] = format_seconds(-plan.time_origin)
@@ -190,8 +191,8 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
             arguments += stream_metadata(str(position), {"title": other.title})
         if stream.kind == "cover":
             arguments += [f"-disposition:{position}", "attached_pic"]
-        elif plan.span[0] is not None:
-            arguments += _drop_packets_before(plan.time_origin, stream, position)
+        elif stream.action == "convert" or plan.span[0] is not None:
+            arguments += _drop_packets_outside(plan, source, stream, position)
         if stream.encoder in ("aac", "libopus", "libmp3lame"):
             arguments += [f"-b:{position}", _bit_rate(source, stream)]
         if stream.encoder == "libopus":
@@ -202,17 +203,42 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
     return arguments
 
 
-def _drop_packets_before(time_origin: Fraction, stream: StreamPlan, position: int) -> list[str]:
-    """Return options that drop a stream's packets before the span; -ss starts at the key frame before it.
+def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, position: int) -> list[str]:
+    """Return options that drop a stream's packets outside the span, as far as -ss and -t of the input do not.
 
-    A packet with a negative time would make Matroska shift all streams.
+    -ss starts at the key frame before the span, and a packet with a negative time would make Matroska shift
+    all streams. -t does not end subtitles that are converted.
     """
-    copied = stream.action == "copy" and stream.kind != "attachment"
-    if copied and time_origin >= 0:
-        return [f"-copypriorss:{position}", "0"]
-    if copied or stream.kind == "subtitle":  # copypriorss would drop every negative time
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(time_origin)})'"]
-    return []
+    is_converted_subtitle = stream.action == "convert" and stream.kind == "subtitle"
+    if stream.kind == "attachment" or not (stream.action == "copy" or is_converted_subtitle):
+        return []
+    (start, _), end = plan.span, _end_on_clock(plan, source)
+    if stream.action == "copy" and plan.time_origin >= 0:
+        return [f"-copypriorss:{position}", "0"] if start is not None else []
+    outside = [] if start is None else [f"lt(pts*tb,{format_seconds(plan.time_origin)})"]
+    if end is not None and is_converted_subtitle:
+        outside.append(f"gte(pts*tb,{format_seconds(end)})")
+    return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'"] if outside else []
+
+
+def _end_on_clock(plan: OutputPlan, source: Source) -> Fraction | None:
+    """Return where the span ends on the source's clock; None: with the source."""
+    return None if plan.span[1] is None else source.start + plan.span[1]
+
+
+def _stop_reading(plan: OutputPlan, source: Source, *, trial: bool) -> dict[str, str]:
+    """Return ``-to`` for converted subtitles, for which ffmpeg would read the source to its end.
+
+    It ends the video, too, so that it lies behind the three frames of a trial.
+    """
+    end = _end_on_clock(plan, source)
+    if trial:
+        video = source.video
+        end = plan.time_origin + 4 * max(1 / (video.frame_rate or Fraction(1)), video.time_base)
+    is_needed = any(each.action == "convert" and each.kind == "subtitle" for each in plan.streams)
+    if not is_needed or end is None or plan.time_origin < 0:  # -to is never negative, and 0 is no end
+        return {}
+    return {"to": format_seconds(end)}
 
 
 def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
