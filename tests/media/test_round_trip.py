@@ -293,6 +293,33 @@ def test_first_times_read_only_the_beginning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_span_of_a_clock_that_begins_later(
+    suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target, start = sample(media.mpegts), tmp_path / f"out{suffix}", Fraction(2, 5)
+    assert probe(path).start > 1
+    upscale(path, target, span=(start, None))
+    sound = [(time - start, data[7:]) for time, data in relative_packets(path, "audio")[0] if time >= start]
+    track = absolute_packets(target, "audio")[0]
+    assert [data for _, data in track] == [data for _, data in sound]
+    assert abs(track[0][0] - sound[0][0]) <= tick(target) + Fraction(1, 10_000)
+    first = min(time - start for time in relative_times(path) if time >= start)
+    assert abs(frame_times(probe(target))[0] - first) <= tick(target)
+
+
+def test_second_video_of_a_span_begins_with_a_key_frame(
+    sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target = tmp_path / "two.ts", tmp_path / "out.mkv"
+    media.run_ffmpeg("-i", sample(media.mpegts), "-map", "0:v", "-map", "0:v", "-c", "copy", path)
+    upscale(path, target, span=(Fraction(1, 5), None))
+    with av.open(str(target)) as container:
+        packets = [packet for packet in container.demux(video=1) if packet.size]
+    assert packets[0].is_keyframe
+    assert len(packets) == 18  # key frames every six frames
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("span", [(None, Fraction(1)), (Fraction(1, 5), None), (Fraction(1, 5), Fraction(1))])
 def test_span_with_negative_start(
     span: tuple[Fraction | None, Fraction | None],

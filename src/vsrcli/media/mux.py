@@ -27,6 +27,7 @@ from vsrcli.media.types import Source
 # libopus supports the channel layouts of Vorbis only, which 5.1(side) from a DVD is not.
 _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
+_PACKET_TIME = "pts*tb+0.000001"  # seconds; the other side of a comparison is rounded to microseconds
 _NANOSECOND = 10**9  # time base of chapters
 # They describe the source file, not its content.
 _SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
@@ -207,17 +208,18 @@ def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, 
     """Return options that drop a stream's packets outside the span, as far as -ss and -t of the input do not.
 
     -ss starts at the key frame before the span, and a packet with a negative time would make Matroska shift
-    all streams. -t does not end subtitles that are converted.
+    all streams. -t does not end subtitles that are converted. (-copypriorss 0 compares with -ss alone,
+    although clocks rarely begin at 0.)
     """
     is_converted_subtitle = stream.action == "convert" and stream.kind == "subtitle"
     if stream.kind == "attachment" or not (stream.action == "copy" or is_converted_subtitle):
         return []
     (start, _), end = plan.span, _end_on_clock(plan, source)
-    if stream.action == "copy" and plan.time_origin >= 0:
-        return [f"-copypriorss:{position}", "0"] if start is not None else []
-    outside = [] if start is None else [f"lt(pts*tb,{format_seconds(plan.time_origin)})"]
+    outside = [] if start is None else [f"lt({_PACKET_TIME},{format_seconds(plan.time_origin)})"]
     if end is not None and is_converted_subtitle:
-        outside.append(f"gte(pts*tb,{format_seconds(end)})")
+        outside.append(f"gte({_PACKET_TIME},{format_seconds(end)})")
+    if start is not None and stream.kind == "video":  # begins with its first key frame in the span
+        outside.append(f"not(st(0,ld(0)+key*not({outside[0]})))")
     return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'"] if outside else []
 
 
