@@ -105,6 +105,21 @@ def test_last_frame_keeps_its_duration(suffix: str, sample: Sample, tmp_path: Pa
     assert probe(tmp_path / f"again{suffix}").video.duration == 2
 
 
+def test_last_frame_of_a_matroska_file_that_begins_later(
+    sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target = tmp_path / "later.mkv", tmp_path / "out.mp4"
+    media.run_ffmpeg("-itsoffset", "5", "-i", sample(media.cfr, audio=False), "-c", "copy", path)
+    assert probe(path).start == 5
+    plan = upscale(path, target)
+    last, length = last_frame(probe(path), None), probe(target).video.duration
+    assert last is not None
+    assert abs(last[1] - Fraction(1001, 24000)) < Fraction(2, 1000)
+    assert "bf" not in dict(plan.video_options)  # no slide show
+    assert length is not None
+    assert length < Fraction(6, 10)
+
+
 @pytest.mark.parametrize(
     ("end", "duration"), [(Fraction(7, 10), Fraction(1, 10)), (Fraction(6, 5), Fraction(3, 5))]
 )
