@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,25 @@ def test_hevc_for_more_bits(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     result = plan(sample(media.ten_bit), tmp_path / "a.mp4")
     assert (result.codec, result.pix_fmt, option(result, "tag:v:0")) == ("libx265", "yuv420p10le", "hvc1")
     assert option(plan(sample(media.ten_bit), tmp_path / "a.mkv"), "tag:v:0") is None
+
+
+@pytest.mark.parametrize("name", ["cfr", "ten_bit"])
+@pytest.mark.parametrize(
+    "encoder", ["h264_vaapi", "hevc_vaapi", "hevc_vulkan", "hevc_nvenc", "hevc_qsv", None]
+)
+def test_frames_for_a_gpu_are_converted_in_memory(
+    encoder: str | None, name: str, sample: Sample, tmp_path: Path, plan: Plan, ffmpeg: Ffmpeg
+) -> None:
+    options = {"encode_preset": "vaapi"} if encoder is None else {"codec": encoder}
+    if (encoder or "hevc_vaapi") not in ffmpeg.encoders():
+        pytest.skip("this ffmpeg lacks the encoder")
+    result = plan(sample(getattr(media, name)), tmp_path / "a.mkv", **options)
+    formats = re.findall(r"format=([\w|]+)", option(result, "filter:v:0") or "")
+    assert formats
+    assert not ffmpeg.hardware_pixel_formats() & {each for text in formats for each in text.split("|")}
+    assert ("10" in result.pix_fmt) == (name == "ten_bit" and encoder != "h264_vaapi")
+    if encoder is None:
+        assert (option(result, "filter:v:0") or "").endswith("format=nv12|p010le,hwupload")
 
 
 def test_lost_bits_have_a_notice(sample: Sample, tmp_path: Path, plan: Plan) -> None:

@@ -313,7 +313,11 @@ PRESETS = {
         "H.265 on an Intel or AMD GPU under Linux",
         EncodeOptions(
             codec="hevc_vaapi",
-            extra=(("vaapi_device", "/dev/dri/renderD128"), ("vf", "format=nv12,hwupload"), ("qp", "22")),
+            extra=(
+                ("vaapi_device", "/dev/dri/renderD128"),
+                ("vf", "format=nv12|p010le,hwupload"),
+                ("qp", "22"),
+            ),
         ),
     ),
     "videotoolbox": EncodePreset("H.265 on a Mac's GPU", EncodeOptions(codec="hevc_videotoolbox", crf=65)),
