@@ -154,6 +154,24 @@ def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object
     assert all(np.abs(plane - 128).max() <= 1 for plane in chroma)
 
 
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gray12le"])
+@pytest.mark.parametrize("levels", ["tv", "pc"])
+@pytest.mark.parametrize("zimg", [True, False])
+def test_requested_grey_keeps_the_range(
+    zimg: bool, levels: str, pix_fmt: str, tmp_path: Path, ffmpeg: Ffmpeg, upscale: Callable[..., object]
+) -> None:
+    depth = pix_fmt.removeprefix("gray")
+    filters = f"scale=out_range={levels},format=yuv444p{depth},setparams=range={levels}"
+    path = media.encoded(tmp_path, "ramp.mkv", filters, (*FFV1, "-color_range", levels), source=GRADIENT)
+    target = tmp_path / "out.mkv"
+    used_ffmpeg = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    upscale(path, target, scale=1, codec="ffv1", pix_fmt=pix_fmt, ffmpeg=used_ffmpeg)
+    video = probe(target).video
+    assert (video.pix_fmt, video.color.range) == (pix_fmt, levels)
+    step = 2 ** (video.bit_depth - 8)
+    assert np.abs(decoded_planes(target)[0] - decoded_planes(path)[0]).max() <= 2 * step
+
+
 def test_missing_tags() -> None:
     untagged = Color()
     assert resolve_color(untagged, "yuv420p", 720, 576).matrix == "smpte170m"

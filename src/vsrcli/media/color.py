@@ -17,6 +17,7 @@ take units of 0.00002 for chromaticities and 0.0001 cd/m2 for luminance.
 
 from __future__ import annotations
 
+import re
 import struct
 from fractions import Fraction
 from typing import Any
@@ -241,8 +242,16 @@ def encode_filter(
             f":chromal={color.chroma_location or 'left'}"
         )
     return (
-        f"{conversion},format={pix_fmt},setparams=color_primaries={color.primaries}"
+        f"{conversion},{_format_filter(pix_fmt)},setparams=color_primaries={color.primaries}"
         f":color_trc={_filter_transfer(color)}:colorspace={color.matrix}:range={color.range}"
+    )
+
+
+def _format_filter(pix_fmt: str) -> str:
+    """Return the filter that makes a pixel format; grey is luma, as swscale makes full-range grey only."""
+    match = re.fullmatch(r"gray(\d+[bl]e)?", pix_fmt)
+    return (
+        f"format=yuv444p{match[1] or ''},extractplanes=y,format={pix_fmt}" if match else f"format={pix_fmt}"
     )
 
 

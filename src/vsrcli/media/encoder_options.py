@@ -44,7 +44,6 @@ class CodecChoice:
         alpha: whether transparency is kept.
         options: in effect, those of a preset included.
         notices: what is lost, for people.
-        filter_pix_fmt: pixel format to convert to, if a filter in ``options`` makes ``pix_fmt`` of it.
         settings_notices: optional options that were left out, for people.
     """
 
@@ -53,7 +52,6 @@ class CodecChoice:
     alpha: bool
     options: EncodeOptions
     notices: tuple[str, ...]
-    filter_pix_fmt: str | None = None
     settings_notices: tuple[str, ...] = ()
 
 
@@ -93,8 +91,7 @@ def _choose_codec(
     quality_args(encoder, options.crf)
     if container.muxer == y4m.CONTAINER:
         chosen = y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
-        filter_pix_fmt, options = y4m_plan.conversion_filter(chosen.name, options)
-        return CodecChoice(encoder, chosen.name, False, options, chosen.notices, filter_pix_fmt)
+        return CodecChoice(encoder, chosen.name, False, options, chosen.notices)
     if source.images is not None and codecs.is_widely_playable(encoder):
         # images have full chroma resolution, which few players support in a video
         video = replace(video, pix_fmt="yuv420p")

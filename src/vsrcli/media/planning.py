@@ -87,7 +87,7 @@ def plan_output(
     video_options = video_encoder_options(
         codec.options,
         codec.encoder,
-        codec.filter_pix_fmt or codec.pix_fmt,
+        codec.pix_fmt,
         (width, height),
         color,
         container,
