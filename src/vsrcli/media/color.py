@@ -207,7 +207,7 @@ def decode_filter(
         )
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
-        steps += _chroma_location_options("in", color, ffmpeg)
+        steps += _chroma_location_options("in", color, pix_fmt, ffmpeg)
     return f"{grey_conversion}scale={':'.join(steps)},format={out}"
 
 
@@ -230,7 +230,7 @@ def encode_filter(
         "in_range=pc",
         f"out_color_matrix={_scale_matrix(color)}",
         f"out_range={color.range}",
-        *_chroma_location_options("out", color, ffmpeg),
+        *_chroma_location_options("out", color, pix_fmt, ffmpeg),
     ]
     conversion = f"scale={':'.join(steps)}"
     if color.range == "pc" and "yuva" not in pix_fmt and _can_use_zimg(size, ffmpeg):
@@ -354,17 +354,30 @@ def _can_use_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
     return size[0] % 2 == 0 and size[1] % 2 == 0 and "matrixin" in ffmpeg.help("filter=zscale")
 
 
-def _chroma_location_options(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
+def _chroma_location_options(side: str, color: Color, pix_fmt: str, ffmpeg: Ffmpeg) -> list[str]:
     """Return scale's options for the chroma location; older versions of swscale default to the centre.
 
-    Untagged videos mean the left. Before ffmpeg 7.1, positions are given in 1/256 of a luma sample.
+    Untagged videos mean the left. Before ffmpeg 7.1, positions are given in 1/256 of a luma sample, and move
+    chroma of full resolution, too.
     """
     location = color.chroma_location or "left"
     if "in_chroma_loc" in ffmpeg.help("filter=scale"):
         return [f"{side}_chroma_loc={location}"]
     across = 128 if location in ("center", "top", "bottom") else 0
     down = 0 if location.startswith("top") else 256 if location.startswith("bottom") else 128
-    return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]
+    subsampled = zip(("h", "v"), (across, down), _is_subsampled(pix_fmt), strict=True)
+    return [f"{side}_{axis}_chr_pos={position}" for axis, position, needed in subsampled if needed]
+
+
+def _is_subsampled(pix_fmt: str) -> tuple[bool, bool]:
+    """Return whether a pixel format has fewer columns, and fewer rows, of chroma than of luma."""
+    import av
+
+    try:
+        layout = av.VideoFormat(pix_fmt, 16, 16)
+    except ValueError:  # of a newer ffmpeg
+        return True, True
+    return layout.chroma_width(16) < 16, layout.chroma_height(16) < 16
 
 
 def _is_flat_layout(side_data: Any) -> bool:
