@@ -216,6 +216,40 @@ def test_extra_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     assert (option(result, "crf"), option(result, "preset"), option(result, "tune")) == ("12", "slow", "film")
 
 
+@pytest.mark.parametrize(
+    ("codec", "given", "default"),
+    [
+        ("libvpx", ("b:v", "2M"), "b:v:0"),
+        ("libvpx-vp9", ("b", "2M"), "b:v:0"),
+        ("mpeg4", ("q:v", "6"), "q:v:0"),
+        ("mpeg4", ("qscale:v", "6"), "q:v:0"),
+        ("libx265", ("tag:v", "hev1"), "tag:v:0"),
+        ("libx265", ("vtag", "hev1"), "tag:v:0"),
+        ("libx264", ("color_range:v", "pc"), "color_range:v:0"),
+    ],
+)
+def test_extra_options_win_by_every_name(
+    codec: str, given: tuple[str, str], default: str, sample: Sample, tmp_path: Path, plan: Plan
+) -> None:
+    target = tmp_path / ("a.webm" if codec.startswith("libvpx") else "a.mp4")
+    assert option(plan(sample(media.cfr), target, codec=codec), default) is not None
+    result = plan(sample(media.cfr), target, codec=codec, extra=(given,))
+    assert (option(result, given[0]), option(result, default)) == (given[1], None)
+
+
+def test_a_bit_rate_replaces_the_default_quality(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    """Encoders prefer the quality if they get both."""
+    rate = (("b:v", "2M"),)
+    assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate), "crf") is None
+    assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate, crf=20), "crf") == "20"
+
+
+def test_sample_entry_of_the_user(sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+    target = tmp_path / "a.mp4"
+    upscale(sample(media.cfr), target, codec="libx265", preset="ultrafast", extra=(("tag:v", "hev1"),))
+    assert b"hev1" in target.read_bytes()
+
+
 @pytest.mark.parametrize("key", ["vf", "filter:v"])
 def test_user_filter_does_not_change_colours(key: str, tmp_path: Path, upscale: Callable) -> None:
     """It follows the conversion; in its place, ffmpeg would convert by its own defaults."""
