@@ -318,21 +318,24 @@ def supports_hdr_input_options(ffmpeg: Ffmpeg) -> bool:
     return "-mastering_display" in ffmpeg.help("long")
 
 
-def format_mastering_display(display: MasteringDisplay) -> str | None:
-    """Return ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)`` for x265 and ffmpeg; None if a value is missing."""
+def format_mastering_display(display: MasteringDisplay, *, integers: bool = True) -> str | None:
+    """Return ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``; None if a value is missing.
+
+    With ``integers``, in the units of x265 and ffmpeg; else, for SVT-AV1, as chromaticities and cd/m2.
+    """
     points = (display.green, display.blue, display.red, display.white)
-    if display.max_luminance is None or display.min_luminance is None or None in points:
+    luminances = (display.max_luminance, display.min_luminance)
+    if None in luminances or None in points:
         return None
-    coordinates = [
-        f"({round(point[0] * _CHROMATICITY_UNITS)},{round(point[1] * _CHROMATICITY_UNITS)})"
-        for point in points
-        if point
-    ]
-    green, blue, red, white = coordinates
-    brightest, darkest = (
-        round(each * _LUMINANCE_UNITS) for each in (display.max_luminance, display.min_luminance)
-    )
-    return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
+
+    def pair(values: tuple[Fraction | None, ...], units: int) -> str:
+        numbers = (
+            f"{round((each or 0) * units)}" if integers else f"{float(each or 0):.7g}" for each in values
+        )
+        return f"({','.join(numbers)})"
+
+    green, blue, red, white = (pair(point or (), _CHROMATICITY_UNITS) for point in points)
+    return f"G{green}B{blue}R{red}WP{white}L{pair(luminances, _LUMINANCE_UNITS)}"
 
 
 def _filter_transfer(color: Color) -> str:

@@ -268,6 +268,9 @@ def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str
     if names is None:
         return {}
     key, display, light = names
+    mastering = source.video.mastering_display
+    if encoder == "libsvtav1" and mastering is not None and "mastering_display" in metadata:
+        metadata["mastering_display"] = str(format_mastering_display(mastering, integers=False))
     named = {"mastering_display": display, "content_light": light}
     return {key: ":".join(f"{named[option]}={value}" for option, value in metadata.items())}
 
