@@ -307,6 +307,24 @@ def test_first_times_read_only_the_beginning(tmp_path: Path) -> None:
     assert frame_times(probe(whole), start=times[395], max_count=10) == times[395:]
 
 
+@pytest.mark.parametrize("codec", ["aac", "libmp3lame", "ac3", "pcm_s16le"])
+@pytest.mark.parametrize("start", [None, Fraction(1, 10)])
+def test_sound_that_begins_late_is_late_in_avi(
+    start: Fraction | None, codec: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    """AVI stores no start of a stream."""
+    path, target = tmp_path / "late.mkv", tmp_path / "out.avi"
+    media.run_ffmpeg("-i", sample(media.audio_starts_late), "-c:v", "copy", "-c:a", codec, path)
+    plan = upscale(path, target, codec="mpeg4", span=(start, None))
+    assert plan.streams[1].encoder == ("libmp3lame" if codec == "aac" else codec)
+    with av.open(str(target)) as container:
+        rate = container.streams.audio[0].rate
+        loud = [np.abs(frame.to_ndarray().astype(float)).max(0) for frame in container.decode(audio=0)]
+    samples = np.concatenate(loud)
+    begin = np.flatnonzero(samples > samples.max() / 4)[0] / rate
+    assert abs(begin - (0.25 - float(start or 0))) < 0.06  # the delay of MP3's encoder
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_span_of_a_clock_that_begins_later(
     suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale

@@ -196,12 +196,21 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
             arguments += _drop_packets_outside(plan, source, stream, position)
         if stream.encoder in ("aac", "libopus", "libmp3lame"):
             arguments += [f"-b:{position}", _bit_rate(source, stream)]
-        if stream.encoder == "libopus":
-            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
+        filters = [_OPUS_LAYOUTS] if stream.encoder == "libopus" else []
+        if stream.kind == "audio" and stream.action == "convert" and not plan.container.has_start_times:
+            filters.append(_silence_before(plan.time_origin))
+        if filters:
+            arguments += [f"-filter:{position}", ",".join(filters)]
     attachments = sum(stream.kind == "attachment" and stream.action == "copy" for stream in plan.streams)
     for number, cover in enumerate(covers, attachments):
         arguments += _attach_cover(source, cover, number, scratch)
     return arguments
+
+
+def _silence_before(time_origin: Fraction) -> str:
+    """Return audio filters that begin a stream at the time origin, with silence if it begins later."""
+    origin = f"({format_seconds(time_origin)})/TB"
+    return f"asetpts=PTS-{origin},aresample=async=1:first_pts=0,asetpts=PTS+{origin}"
 
 
 def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, position: int) -> list[str]:

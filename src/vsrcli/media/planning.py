@@ -83,7 +83,7 @@ def plan_output(
             "use a smaller --scale or size"
         )
     color = choose_color(video, codec)
-    others = choose_streams(source, container, ffmpeg)
+    others = choose_streams(source, container, ffmpeg, time_origin=time_origin)
     video_options = video_encoder_options(
         codec.options,
         codec.encoder,
