@@ -130,6 +130,21 @@ def test_last_frame_ends_with_the_span(
     assert last_frame(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), duration)
 
 
+def test_span_that_ends_between_two_frames_is_no_slide_show(
+    sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target = sample(media.mpegts), tmp_path / "out.mp4"
+    times = relative_times(path)
+    end = times[7] + Fraction(1, 100)
+    plan = upscale(path, target, span=(None, end))
+    assert plan.last_frame_duration is not None
+    assert plan.last_frame_duration[1] == Fraction(1, 100)
+    assert "bf" not in dict(plan.video_options)
+    assert [time - frame_times(probe(target))[0] for time in frame_times(probe(target))] == [
+        time - times[0] for time in times[:8]
+    ]
+
+
 def test_frames_without_timestamps(
     sample: Sample, tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
 ) -> None:
