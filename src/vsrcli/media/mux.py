@@ -1,13 +1,11 @@
 """ffmpeg's command line that muxes the upscaled video with the other streams of the source.
 
 The video comes through stdin, as raw frames to encode or encoded already; the source is the second input.
-Parts of the command: stream maps, trimming to a span, covers, chapters, tags, and SMPTE time codes.
+Parts of the command: stream maps, trimming to a span, covers, chapters, and tags.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +20,7 @@ from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.safety import open_media, safe_input_options
+from vsrcli.media.timecode import timecode_at
 from vsrcli.media.types import Source
 
 # libopus supports the channel layouts of Vorbis only, which 5.1(side) from a DVD is not.
@@ -31,8 +30,6 @@ _PACKET_TIME = "pts*tb+0.000001"  # seconds; the other side of a comparison is r
 _NANOSECOND = 10**9  # time base of chapters
 # They describe the source file, not its content.
 _SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
-_TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
-_MINUTES_PER_DAY = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -333,47 +330,6 @@ def _escape(text: Any) -> str:
     for mark in ("\\", "=", ";", "#", "\n"):
         text = str(text).replace(mark, f"\\{mark}")
     return text
-
-
-def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> str | None:
-    """Return the SMPTE time code (ST 12-1) of a frame, ``01:02:03:04`` or, drop frame, ``01:02:03;04``.
-
-    Drop frame skips the numbers 0 and 1 at every full minute but the tenth, so that 30 numbers a second keep
-    up with 29.97 frames.
-
-    Args:
-        timecode: of the first frame; None: there is none.
-        rate: frames per second.
-        time: seconds from the first frame to this one.
-
-    Returns:
-        None if ``timecode`` cannot be parsed, or the rate is unknown.
-    """
-    match = _TIMECODE.fullmatch(timecode or "")
-    if match and time <= 0:
-        return timecode
-    if not match or rate is None:
-        return None
-    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
-    nominal_rate = round(rate)
-    dropped = nominal_rate // 15 if match[4] in ";." else 0  # numbers a minute: 2 at 30 frames a second
-    minute = 60 * hours + minutes
-    number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
-    return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
-
-
-def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:
-    per_minute = 60 * nominal_rate - dropped
-    per_ten = 10 * per_minute + dropped
-    tens, remainder = divmod(number, per_ten)
-    if remainder >= 60 * nominal_rate:  # the first of ten minutes skips nothing
-        later_minutes = (remainder - 60 * nominal_rate) // per_minute
-        minute, remainder = 1 + later_minutes, (remainder - 60 * nominal_rate) % per_minute + dropped
-    else:
-        minute = 0
-    minute = (10 * tens + minute) % _MINUTES_PER_DAY
-    seconds, frames = divmod(remainder, nominal_rate)
-    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{separator}{frames:02}"
 
 
 def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:
