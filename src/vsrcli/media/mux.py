@@ -14,7 +14,7 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.color import hdr_input_options, supports_hdr_input_options
-from vsrcli.media.containers import StreamPlan
+from vsrcli.media.containers import TEXT_SUBTITLES, StreamPlan
 from vsrcli.media.encoder_options import is_repeatable
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
@@ -221,12 +221,25 @@ def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, 
     if stream.kind == "attachment" or not (stream.action == "copy" or is_converted_subtitle):
         return []
     (start, _), end = plan.span, _end_on_clock(plan, source)
-    outside = [] if start is None else [f"lt({_PACKET_TIME},{format_seconds(plan.time_origin)})"]
+    origin, is_text = format_seconds(plan.time_origin), stream.codec in TEXT_SUBTITLES
+    outside = [] if start is None else [f"lt({_PACKET_TIME},{origin})"]
+    if start is not None and is_text:  # what is on the screen at the start stays
+        outside[0] += f"*lt((pts+duration)*tb-0.000001,{origin})"
     if end is not None and is_converted_subtitle:
         outside.append(f"gte({_PACKET_TIME},{format_seconds(end)})")
     if start is not None and stream.kind == "video":  # begins with its first key frame in the span
         outside.append(f"not(st(0,ld(0)+key*not({outside[0]})))")
-    return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'"] if outside else []
+    if not outside:
+        return []
+    clamp = f",{_clamp_to_span(start, plan.time_origin, end)}" if is_text else ""
+    return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'{clamp}"]
+
+
+def _clamp_to_span(start: Fraction | None, time_origin: Fraction, end: Fraction | None) -> str:
+    """Return the bitstream filter that moves begin and end of a text into the span."""
+    begin = "PTS" if start is None else f"max(PTS,ceil({format_seconds(time_origin)}/TB-0.01))"
+    close = "PTS+DURATION" if end is None else f"min(PTS+DURATION,floor({format_seconds(end)}/TB+0.01))"
+    return f"setts=pts='{begin}':dts='{begin}':duration='max({close}-{begin},0)'"
 
 
 def _end_on_clock(plan: OutputPlan, source: Source) -> Fraction | None:
