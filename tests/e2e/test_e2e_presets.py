@@ -73,6 +73,8 @@ def test_options_of_which_one_would_have_no_effect_are_refused(vsr: Vsr, tmp_pat
     video = media.cfr(tmp_path)
     run = vsr("upscale", video, tmp_path / "o.mkv", *BICUBIC, "-e", "tune=film", "-e", "tune=grain")
     run.fails(2, "tune=film", "tune=grain", "leave one out")
+    run = vsr("upscale", video, tmp_path / "o.mkv", *BICUBIC, "-e", "b:v=1M", "-e", "b:v:0=2M")
+    run.fails(2, "b:v=1M", "b:v:0=2M", "leave one out")
 
 
 def test_what_is_said_besides_wins() -> None:

@@ -10,7 +10,7 @@ import pytest
 from video_inspection import decoded_planes
 
 import media_samples as media
-from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve_color
+from vsrcli.media.color import TRANSFERS, decode_filter, encode_filter, output_color, resolve_color
 from vsrcli.media.containers import choose_container
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
@@ -74,6 +74,20 @@ def test_smooth_frames_survive_both_conversions(
         # swscale rounds full-range chroma down
         bias = 1 if name == "full-range" and not zimg else 0.1
         assert abs((actual - expected).mean()) < bias * step
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "axes"),
+    [("yuv420p", "hv"), ("nv12", "hv"), ("yuv422p10le", "h"), ("yuv440p", "v"), ("yuv444p12le", "")],
+)
+def test_older_swscale_moves_only_chroma_that_is_subsampled(pix_fmt: str, axes: str, ffmpeg: Ffmpeg) -> None:
+    """Of ffmpeg 6.0 to 7.0; a position moves chroma of full resolution by half a row."""
+    older = WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    color = resolve_color(Color(), pix_fmt, 64, 48)
+    for function, side in ((decode_filter, "in"), (encode_filter, "out")):
+        conversion = function(color, pix_fmt, (64, 48), high_bit_depth=False, ffmpeg=older)
+        for axis in "hv":
+            assert (f":{side}_{axis}_chr_pos=" in conversion) == (axis in axes)
 
 
 def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -152,6 +166,24 @@ def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object
     luma, *chroma = decoded_planes(target)
     assert np.abs(luma - decoded_planes(path)[0]).max() <= 1
     assert all(np.abs(plane - 128).max() <= 1 for plane in chroma)
+
+
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gray12le"])
+@pytest.mark.parametrize("levels", ["tv", "pc"])
+@pytest.mark.parametrize("zimg", [True, False])
+def test_requested_grey_keeps_the_range(
+    zimg: bool, levels: str, pix_fmt: str, tmp_path: Path, ffmpeg: Ffmpeg, upscale: Callable[..., object]
+) -> None:
+    depth = pix_fmt.removeprefix("gray")
+    filters = f"scale=out_range={levels},format=yuv444p{depth},setparams=range={levels}"
+    path = media.encoded(tmp_path, "ramp.mkv", filters, (*FFV1, "-color_range", levels), source=GRADIENT)
+    target = tmp_path / "out.mkv"
+    used_ffmpeg = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    upscale(path, target, scale=1, codec="ffv1", pix_fmt=pix_fmt, ffmpeg=used_ffmpeg)
+    video = probe(target).video
+    assert (video.pix_fmt, video.color.range) == (pix_fmt, levels)
+    step = 2 ** (video.bit_depth - 8)
+    assert np.abs(decoded_planes(target)[0] - decoded_planes(path)[0]).max() <= 2 * step
 
 
 def test_missing_tags() -> None:

@@ -38,6 +38,8 @@ def test_bundled_ffmpeg_needs_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pixel_formats(ffmpeg: Ffmpeg) -> None:
     assert {"yuv420p", "yuv444p10le"} <= set(ffmpeg.pixel_formats("libx264"))
     assert ffmpeg.pixel_formats("no-such-encoder") == ()
+    assert {"vaapi", "cuda", "vulkan"} <= ffmpeg.hardware_pixel_formats()
+    assert "yuv420p" not in ffmpeg.hardware_pixel_formats()
 
 
 @pytest.mark.parametrize("origin", ["argument", "environment"])

@@ -101,7 +101,10 @@ def test_older_ffmpeg_uses_the_encoders_options(
     path = sample(media.hdr10)
     for codec in ("libx265", "libsvtav1"):
         result = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
-        assert probe(tmp_path / f"{codec}.mkv").video.content_light == ContentLightLevel(1000, 400)
+        video = probe(tmp_path / f"{codec}.mkv").video
+        assert video.content_light == ContentLightLevel(1000, 400)
+        for expected, actual in zip(_values(P3), _values(video.mastering_display), strict=True):
+            assert abs(expected - actual) <= Fraction(1, 2**14)  # AV1's precision
         assert not any("HDR" in text for text in result.notices)
     options = EncodeOptions(codec="ffv1")
     result = plan_output(
@@ -135,6 +138,9 @@ def test_x265_parameters_of_the_user_are_appended(sample: Sample, tmp_path: Path
 
 def test_format_mastering_display() -> None:
     assert color.format_mastering_display(P3) == FORMATTED
+    assert color.format_mastering_display(P3, integers=False) == (
+        "G(0.265,0.69)B(0.15,0.06)R(0.68,0.32)WP(0.3127,0.329)L(1000,0.005)"
+    )
     assert (
         color.format_mastering_display(MasteringDisplay(None, None, None, None, Fraction(0), Fraction(1)))
         is None

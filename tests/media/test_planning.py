@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,25 @@ def test_hevc_for_more_bits(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     result = plan(sample(media.ten_bit), tmp_path / "a.mp4")
     assert (result.codec, result.pix_fmt, option(result, "tag:v:0")) == ("libx265", "yuv420p10le", "hvc1")
     assert option(plan(sample(media.ten_bit), tmp_path / "a.mkv"), "tag:v:0") is None
+
+
+@pytest.mark.parametrize("name", ["cfr", "ten_bit"])
+@pytest.mark.parametrize(
+    "encoder", ["h264_vaapi", "hevc_vaapi", "hevc_vulkan", "hevc_nvenc", "hevc_qsv", None]
+)
+def test_frames_for_a_gpu_are_converted_in_memory(
+    encoder: str | None, name: str, sample: Sample, tmp_path: Path, plan: Plan, ffmpeg: Ffmpeg
+) -> None:
+    options = {"encode_preset": "vaapi"} if encoder is None else {"codec": encoder}
+    if (encoder or "hevc_vaapi") not in ffmpeg.encoders():
+        pytest.skip("this ffmpeg lacks the encoder")
+    result = plan(sample(getattr(media, name)), tmp_path / "a.mkv", **options)
+    formats = re.findall(r"format=([\w|]+)", option(result, "filter:v:0") or "")
+    assert formats
+    assert not ffmpeg.hardware_pixel_formats() & {each for text in formats for each in text.split("|")}
+    assert ("10" in result.pix_fmt) == (name == "ten_bit" and encoder != "h264_vaapi")
+    if encoder is None:
+        assert (option(result, "filter:v:0") or "").endswith("format=nv12|p010le,hwupload")
 
 
 def test_lost_bits_have_a_notice(sample: Sample, tmp_path: Path, plan: Plan) -> None:
@@ -194,6 +214,40 @@ def test_extra_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> None:
         sample(media.cfr), tmp_path / "a.mkv", crf=30, preset="slow", extra=(("crf", "12"), ("tune", "film"))
     )
     assert (option(result, "crf"), option(result, "preset"), option(result, "tune")) == ("12", "slow", "film")
+
+
+@pytest.mark.parametrize(
+    ("codec", "given", "default"),
+    [
+        ("libvpx", ("b:v", "2M"), "b:v:0"),
+        ("libvpx-vp9", ("b", "2M"), "b:v:0"),
+        ("mpeg4", ("q:v", "6"), "q:v:0"),
+        ("mpeg4", ("qscale:v", "6"), "q:v:0"),
+        ("libx265", ("tag:v", "hev1"), "tag:v:0"),
+        ("libx265", ("vtag", "hev1"), "tag:v:0"),
+        ("libx264", ("color_range:v", "pc"), "color_range:v:0"),
+    ],
+)
+def test_extra_options_win_by_every_name(
+    codec: str, given: tuple[str, str], default: str, sample: Sample, tmp_path: Path, plan: Plan
+) -> None:
+    target = tmp_path / ("a.webm" if codec.startswith("libvpx") else "a.mp4")
+    assert option(plan(sample(media.cfr), target, codec=codec), default) is not None
+    result = plan(sample(media.cfr), target, codec=codec, extra=(given,))
+    assert (option(result, given[0]), option(result, default)) == (given[1], None)
+
+
+def test_a_bit_rate_replaces_the_default_quality(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    """Encoders prefer the quality if they get both."""
+    rate = (("b:v", "2M"),)
+    assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate), "crf") is None
+    assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate, crf=20), "crf") == "20"
+
+
+def test_sample_entry_of_the_user(sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+    target = tmp_path / "a.mp4"
+    upscale(sample(media.cfr), target, codec="libx265", preset="ultrafast", extra=(("tag:v", "hev1"),))
+    assert b"hev1" in target.read_bytes()
 
 
 @pytest.mark.parametrize("key", ["vf", "filter:v"])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import media_samples as media
-from vsrcli.media.mux import timecode_at
 from vsrcli.media.probe import probe
+from vsrcli.media.timecode import timecode_at
 
 NTSC = Fraction(30000, 1001)
 

@@ -40,6 +40,17 @@ def relative_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]
         return [found[stream.index] for stream in streams]
 
 
+def tick(path: Path) -> Fraction:
+    """Return the time base of the video."""
+    return probe(path).video.time_base
+
+
+def absolute_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    """Return what ``relative_packets`` does, with times on the container's clock."""
+    start = probe(path).start
+    return [[(time + start, data) for time, data in track] for track in relative_packets(path, kind)]
+
+
 def decoded_planes(path: Path, *, index: int = 0) -> list[np.ndarray]:
     """Return the planes of one decoded frame, as coded."""
     with av.open(str(path)) as container:

@@ -84,7 +84,10 @@ def test_streams_equal_those_of_one_go(
         "mastering_display",
     ):
         assert getattr(after.video, name) == getattr(before.video, name), name
-    assert after.other_streams == before.other_streams
+    # A transport stream's clock begins elsewhere; the times since its start are compared above.
+    assert [replace(other, start=None) for other in after.other_streams] == [
+        replace(other, start=None) for other in before.other_streams
+    ]
     assert after.chapters == before.chapters
     assert after.metadata == before.metadata
     if suffix == ".mkv":

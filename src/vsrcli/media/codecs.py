@@ -261,7 +261,7 @@ def _alpha_cost_notices(codec: str, name: str, video: VideoStream) -> tuple[str,
 def _opaque_format(
     codec: str, video: VideoStream, size: tuple[int, int], needs_444: bool, ffmpeg: Ffmpeg
 ) -> PixelFormatChoice:
-    supported = ffmpeg.pixel_formats(codec)
+    supported = ffmpeg.pixel_formats(codec) or _uploaded_formats(codec)
     notices: list[str] = []
     chroma = _subsampling(video.pix_fmt)
     depth = next(bits for bits in (8, 10, 12, 16) if bits >= min(video.bit_depth, 16))
@@ -290,6 +290,14 @@ def _opaque_format(
     raise OutputError(
         f"{codec} cannot write {size[0]}x{size[1]}: a side is odd; use --codec libx264 or an even --size"
     )
+
+
+def _uploaded_formats(codec: str) -> tuple[str, ...]:
+    """Return what GPUs take that encode frames of their own memory only; empty for all other encoders."""
+    name, _, interface = codec.rpartition("_")
+    if interface not in ("vaapi", "vulkan", "d3d12va") or name in ("ffv1", "prores_ks"):
+        return ()
+    return ("nv12", "p010le") if name in ("hevc", "av1", "vp9") else ("nv12",)
 
 
 def _pixel_format_names(sampling: str, bits: int) -> tuple[str, ...]:

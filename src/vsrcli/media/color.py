@@ -17,6 +17,7 @@ take units of 0.00002 for chromaticities and 0.0001 cd/m2 for luminance.
 
 from __future__ import annotations
 
+import re
 import struct
 from fractions import Fraction
 from typing import Any
@@ -206,7 +207,7 @@ def decode_filter(
         )
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
-        steps += _chroma_location_options("in", color, ffmpeg)
+        steps += _chroma_location_options("in", color, pix_fmt, ffmpeg)
     return f"{grey_conversion}scale={':'.join(steps)},format={out}"
 
 
@@ -229,7 +230,7 @@ def encode_filter(
         "in_range=pc",
         f"out_color_matrix={_scale_matrix(color)}",
         f"out_range={color.range}",
-        *_chroma_location_options("out", color, ffmpeg),
+        *_chroma_location_options("out", color, pix_fmt, ffmpeg),
     ]
     conversion = f"scale={':'.join(steps)}"
     if color.range == "pc" and "yuva" not in pix_fmt and _can_use_zimg(size, ffmpeg):
@@ -241,8 +242,16 @@ def encode_filter(
             f":chromal={color.chroma_location or 'left'}"
         )
     return (
-        f"{conversion},format={pix_fmt},setparams=color_primaries={color.primaries}"
+        f"{conversion},{_format_filter(pix_fmt)},setparams=color_primaries={color.primaries}"
         f":color_trc={_filter_transfer(color)}:colorspace={color.matrix}:range={color.range}"
+    )
+
+
+def _format_filter(pix_fmt: str) -> str:
+    """Return the filter that makes a pixel format; grey is luma, as swscale makes full-range grey only."""
+    match = re.fullmatch(r"gray(\d+[bl]e)?", pix_fmt)
+    return (
+        f"format=yuv444p{match[1] or ''},extractplanes=y,format={pix_fmt}" if match else f"format={pix_fmt}"
     )
 
 
@@ -309,21 +318,24 @@ def supports_hdr_input_options(ffmpeg: Ffmpeg) -> bool:
     return "-mastering_display" in ffmpeg.help("long")
 
 
-def format_mastering_display(display: MasteringDisplay) -> str | None:
-    """Return ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)`` for x265 and ffmpeg; None if a value is missing."""
+def format_mastering_display(display: MasteringDisplay, *, integers: bool = True) -> str | None:
+    """Return ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``; None if a value is missing.
+
+    With ``integers``, in the units of x265 and ffmpeg; else, for SVT-AV1, as chromaticities and cd/m2.
+    """
     points = (display.green, display.blue, display.red, display.white)
-    if display.max_luminance is None or display.min_luminance is None or None in points:
+    luminances = (display.max_luminance, display.min_luminance)
+    if None in luminances or None in points:
         return None
-    coordinates = [
-        f"({round(point[0] * _CHROMATICITY_UNITS)},{round(point[1] * _CHROMATICITY_UNITS)})"
-        for point in points
-        if point
-    ]
-    green, blue, red, white = coordinates
-    brightest, darkest = (
-        round(each * _LUMINANCE_UNITS) for each in (display.max_luminance, display.min_luminance)
-    )
-    return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
+
+    def pair(values: tuple[Fraction | None, ...], units: int) -> str:
+        numbers = (
+            f"{round((each or 0) * units)}" if integers else f"{float(each or 0):.7g}" for each in values
+        )
+        return f"({','.join(numbers)})"
+
+    green, blue, red, white = (pair(point or (), _CHROMATICITY_UNITS) for point in points)
+    return f"G{green}B{blue}R{red}WP{white}L{pair(luminances, _LUMINANCE_UNITS)}"
 
 
 def _filter_transfer(color: Color) -> str:
@@ -345,17 +357,30 @@ def _can_use_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
     return size[0] % 2 == 0 and size[1] % 2 == 0 and "matrixin" in ffmpeg.help("filter=zscale")
 
 
-def _chroma_location_options(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
+def _chroma_location_options(side: str, color: Color, pix_fmt: str, ffmpeg: Ffmpeg) -> list[str]:
     """Return scale's options for the chroma location; older versions of swscale default to the centre.
 
-    Untagged videos mean the left. Before ffmpeg 7.1, positions are given in 1/256 of a luma sample.
+    Untagged videos mean the left. Before ffmpeg 7.1, positions are given in 1/256 of a luma sample, and move
+    chroma of full resolution, too.
     """
     location = color.chroma_location or "left"
     if "in_chroma_loc" in ffmpeg.help("filter=scale"):
         return [f"{side}_chroma_loc={location}"]
     across = 128 if location in ("center", "top", "bottom") else 0
     down = 0 if location.startswith("top") else 256 if location.startswith("bottom") else 128
-    return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]
+    subsampled = zip(("h", "v"), (across, down), _is_subsampled(pix_fmt), strict=True)
+    return [f"{side}_{axis}_chr_pos={position}" for axis, position, needed in subsampled if needed]
+
+
+def _is_subsampled(pix_fmt: str) -> tuple[bool, bool]:
+    """Return whether a pixel format has fewer columns, and fewer rows, of chroma than of luma."""
+    import av
+
+    try:
+        layout = av.VideoFormat(pix_fmt, 16, 16)
+    except ValueError:  # of a newer ffmpeg
+        return True, True
+    return layout.chroma_width(16) < 16, layout.chroma_height(16) < 16
 
 
 def _is_flat_layout(side_data: Any) -> bool:

@@ -5,7 +5,8 @@ The tables are stricter than libavformat where players are: Vorbis in MP4 can be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
@@ -48,6 +49,7 @@ class Container:
         has_chapters: whether it can hold chapters.
         custom_timescale: whether its timescale can be chosen; if not, it may be coarser than the source's.
         constant_frame_rate: whether it supports constant frame rates only.
+        has_start_times: whether a stream can begin later than the others.
         data_codecs: kinds of data tracks that are copied.
         video_only: whether it holds frames and nothing else.
     """
@@ -64,9 +66,12 @@ class Container:
     has_chapters: bool = True
     custom_timescale: bool = False
     constant_frame_rate: bool = False
+    has_start_times: bool = True
     data_codecs: frozenset[str] = frozenset()
     video_only: bool = False
 
+
+_MIN_LATE_START = Fraction(1, 25)  # seconds; below are delays of audio encoders
 
 _TELEMETRY = frozenset(("gpmd",))  # position and motion of a GoPro camera
 _MP4 = Container(
@@ -133,6 +138,7 @@ _AVI = Container(
     None,
     has_chapters=False,
     constant_frame_rate=True,
+    has_start_times=False,
 )
 _NUT = Container("nut", "NUT", frozenset(), _MKV_AUDIO, "flac", frozenset(), None)
 
@@ -244,14 +250,42 @@ class OtherStreams:
     notices: tuple[str, ...]
 
 
-def choose_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> OtherStreams:
-    """Decide for every stream other than the upscaled one: copy, convert or drop."""
+def choose_streams(
+    source: Source, container: Container, ffmpeg: Ffmpeg, *, time_origin: Fraction = Fraction(0)
+) -> OtherStreams:
+    """Decide for every stream other than the upscaled one: copy, convert or drop.
+
+    Args:
+        source: of the streams.
+        container: of the output.
+        ffmpeg: its encoders and decoders.
+        time_origin: source time that becomes 0 in the output.
+    """
     chapters = container.has_chapters and bool(source.chapters)
     plans = tuple(
         _plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.other_streams
     )
+    if not container.has_start_times:
+        plans = tuple(
+            _keep_start(plan, stream, container, ffmpeg, time_origin)
+            for plan, stream in zip(plans, source.other_streams, strict=True)
+        )
     notices = map(_stream_notice, plans, source.other_streams)
     return OtherStreams(plans, tuple(text for text in notices if text))
+
+
+def _keep_start(
+    plan: StreamPlan, stream: OtherStream, container: Container, ffmpeg: Ffmpeg, time_origin: Fraction
+) -> StreamPlan:
+    """Return a plan that converts audio that begins late, so that silence can fill the time before it."""
+    late = (stream.start or Fraction(0)) - time_origin
+    if plan.action != "copy" or stream.kind != "audio" or stream.start is None or late < _MIN_LATE_START:
+        return plan
+    encoder = stream.codec if stream.codec in ffmpeg.encoders() else container.audio_encoder
+    if encoder not in ffmpeg.encoders() or stream.codec not in ffmpeg.decodable_codecs():
+        return replace(plan, note=f"{container.name} stores no start: begins {float(late):.3g} s early")
+    note = f"it begins at {float(late):.3g} s, which {container.name} cannot store: silence is put before it"
+    return replace(plan, action="convert", note=note, encoder=encoder)
 
 
 def _stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:

@@ -25,6 +25,7 @@ from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.types import Color, Source
 
 _VIDEO_FILTER_KEYS = ("vf", "filter", "filter:v", "filter:v:0")
+_OPTION_ALIASES = {"qscale": "q", "vtag": "tag"}
 _FLAG_OPTIONS = ("flags", "flags2", "movflags")
 _REPEATABLE_OPTION = "metadata"  # of which each sets another tag
 FIXED_THREADS = 8  # see with_fixed_threads
@@ -44,7 +45,6 @@ class CodecChoice:
         alpha: whether transparency is kept.
         options: in effect, those of a preset included.
         notices: what is lost, for people.
-        filter_pix_fmt: pixel format to convert to, if a filter in ``options`` makes ``pix_fmt`` of it.
         settings_notices: optional options that were left out, for people.
     """
 
@@ -53,7 +53,6 @@ class CodecChoice:
     alpha: bool
     options: EncodeOptions
     notices: tuple[str, ...]
-    filter_pix_fmt: str | None = None
     settings_notices: tuple[str, ...] = ()
 
 
@@ -93,8 +92,7 @@ def _choose_codec(
     quality_args(encoder, options.crf)
     if container.muxer == y4m.CONTAINER:
         chosen = y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
-        filter_pix_fmt, options = y4m_plan.conversion_filter(chosen.name, options)
-        return CodecChoice(encoder, chosen.name, False, options, chosen.notices, filter_pix_fmt)
+        return CodecChoice(encoder, chosen.name, False, options, chosen.notices)
     if source.images is not None and codecs.is_widely_playable(encoder):
         # images have full chroma resolution, which few players support in a video
         video = replace(video, pix_fmt="yuv420p")
@@ -188,7 +186,8 @@ def video_encoder_options(
     result: dict[str, str] = {} if container.muxer != y4m.CONTAINER else {"strict": "-1"}  # above 8 bits
     result |= codec.fixed_options
     quality = quality_args(encoder, options.crf)
-    if quality is not None:
+    asks_for_bit_rate = any(_option_key(option) == "b" for option, _ in options.extra)
+    if quality is not None and (options.crf is not None or not asks_for_bit_rate):
         result[quality[0]] = quality[1]
     preset = options.preset or codec.preset_for(options.effort)
     if preset is not None:
@@ -202,9 +201,14 @@ def video_encoder_options(
     # By default setsar rounds to terms below 100; H.264 and H.265 can state 16 bits.
     filters = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
     for option, value in (*hdr_params.items(), ("filter:v:0", filters), *options.extra):
-        key = _option_key(option)  # filters: after the conversion, which they would otherwise replace
-        separator = _list_separator(key, value)
-        result[key] = f"{result[key]}{separator}{value}" if separator is not None and key in result else value
+        key, separator = _option_key(option), _list_separator(option, value)
+        earlier = next((each for each in result if _option_key(each) == key), None)
+        if earlier is not None and separator is not None:  # filters, too: the conversion comes first
+            result[earlier] = f"{result[earlier]}{separator}{value}"
+            continue
+        if earlier is not None:
+            del result[earlier]
+        result[option.removeprefix("-")] = value
     tags = [(key, value) for key, value in options.extra if is_repeatable(key)]
     return (*((key, value) for key, value in result.items() if not is_repeatable(key)), *tags)
 
@@ -218,12 +222,12 @@ def check_repeated_options(extra_options: Iterable[tuple[str, str]]) -> None:
     Raises:
         UsageError: one is given twice, with two values of which the encoder would take the last one only.
     """
-    values: dict[str, str] = {}
+    given: dict[str, tuple[str, str]] = {}
     for option, value in extra_options:
-        key = _option_key(option)
-        is_joined = is_repeatable(key) or _list_separator(key, value) is not None
-        if not is_joined and values.setdefault(key, value) != value:
-            raise UsageError(f"-e {key}={values[key]} and -e {key}={value} exclude each other; leave one out")
+        is_joined = is_repeatable(option) or _list_separator(option, value) is not None
+        name, first = given.setdefault(_option_key(option), (option, value))
+        if not is_joined and first != value:
+            raise UsageError(f"-e {name}={first} and -e {option}={value} exclude each other; leave one out")
 
 
 def is_repeatable(option: str) -> bool:
@@ -232,15 +236,20 @@ def is_repeatable(option: str) -> bool:
 
 
 def _option_key(option: str) -> str:
-    """Return an option without its dash, and every name of the video's filters as the same one."""
+    """Return what is the same for all names by which ffmpeg knows an option of the first video stream."""
     key = option.removeprefix("-")
-    return "filter:v:0" if key in _VIDEO_FILTER_KEYS else key
+    if key in _VIDEO_FILTER_KEYS:
+        return "filter"
+    name, _, specifier = key.partition(":")
+    if is_repeatable(key) or specifier not in ("", "v", "v:0", "0"):
+        return key
+    return _OPTION_ALIASES.get(name, name)
 
 
-def _list_separator(key: str, value: str) -> str | None:
+def _list_separator(option: str, value: str) -> str | None:
     """Return what separates ``value`` from earlier ones of a list; None if the option is no list."""
-    name = key.partition(":")[0]
-    if key == "filter:v:0":
+    name = option.removeprefix("-").partition(":")[0]
+    if _option_key(option) == "filter":
         return ","
     if name in _FLAG_OPTIONS:
         return "" if value.startswith(("+", "-")) else "+"
@@ -259,6 +268,9 @@ def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str
     if names is None:
         return {}
     key, display, light = names
+    mastering = source.video.mastering_display
+    if encoder == "libsvtav1" and mastering is not None and "mastering_display" in metadata:
+        metadata["mastering_display"] = str(format_mastering_display(mastering, integers=False))
     named = {"mastering_display": display, "content_light": light}
     return {key: ":".join(f"{named[option]}={value}" for option, value in metadata.items())}
 
@@ -313,7 +325,11 @@ PRESETS = {
         "H.265 on an Intel or AMD GPU under Linux",
         EncodeOptions(
             codec="hevc_vaapi",
-            extra=(("vaapi_device", "/dev/dri/renderD128"), ("vf", "format=nv12,hwupload"), ("qp", "22")),
+            extra=(
+                ("vaapi_device", "/dev/dri/renderD128"),
+                ("vf", "format=nv12|p010le,hwupload"),
+                ("qp", "22"),
+            ),
         ),
     ),
     "videotoolbox": EncodePreset("H.265 on a Mac's GPU", EncodeOptions(codec="hevc_videotoolbox", crf=65)),

@@ -57,9 +57,17 @@ class Ffmpeg:
         return _list_names(self.path, "-muxers")
 
     def pixel_formats(self, encoder: str) -> tuple[str, ...]:
-        """Return the pixel formats that an encoder accepts; empty if it does not list them."""
+        """Return the pixel formats that an encoder accepts from memory; empty if it lists none.
+
+        Those of a GPU's memory (``vaapi``, ``cuda``) are left out: only a filter such as hwupload makes them.
+        """
         match = re.search(r"Supported pixel formats:(.*)", self.help(f"encoder={encoder}"))
-        return tuple(match.group(1).split()) if match else ()
+        names = match.group(1).split() if match else ()
+        return tuple(name for name in names if name not in self.hardware_pixel_formats())
+
+    def hardware_pixel_formats(self) -> frozenset[str]:
+        """Return the pixel formats of frames in the memory of a GPU or other device."""
+        return _list_names(self.path, "-pix_fmts", flag="..H")
 
     def help(self, topic: str) -> str:
         """Return the output of ``ffmpeg -h TOPIC``, such as ``encoder=libx264`` or ``long``; cached."""

@@ -1,13 +1,11 @@
 """ffmpeg's command line that muxes the upscaled video with the other streams of the source.
 
 The video comes through stdin, as raw frames to encode or encoded already; the source is the second input.
-Parts of the command: stream maps, trimming to a span, covers, chapters, tags, and SMPTE time codes.
+Parts of the command: stream maps, trimming to a span, covers, chapters, and tags.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,22 +14,22 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.color import hdr_input_options, supports_hdr_input_options
-from vsrcli.media.containers import StreamPlan
+from vsrcli.media.containers import TEXT_SUBTITLES, StreamPlan
 from vsrcli.media.encoder_options import is_repeatable
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.safety import open_media, safe_input_options
+from vsrcli.media.timecode import timecode_at
 from vsrcli.media.types import Source
 
 # libopus supports the channel layouts of Vorbis only, which 5.1(side) from a DVD is not.
 _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
+_PACKET_TIME = "pts*tb+0.000001"  # seconds; the other side of a comparison is rounded to microseconds
 _NANOSECOND = 10**9  # time base of chapters
 # They describe the source file, not its content.
 _SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
-_TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
-_MINUTES_PER_DAY = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ def mux_command(
         "map_chapters": "2" if chapters is not None else "-1",
         # Slow networks: minutes of audio may be read before the first encoded frame opens the file.
         "max_muxing_queue_size": "8192",
+        **_stop_reading(plan, source, trial=trial),
     }
     if plan.time_origin:
         options["output_ts_offset"] = format_seconds(-plan.time_origin)
@@ -190,29 +189,77 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
             arguments += stream_metadata(str(position), {"title": other.title})
         if stream.kind == "cover":
             arguments += [f"-disposition:{position}", "attached_pic"]
-        elif plan.span[0] is not None:
-            arguments += _drop_packets_before(plan.time_origin, stream, position)
+        elif stream.action == "convert" or plan.span[0] is not None:
+            arguments += _drop_packets_outside(plan, source, stream, position)
         if stream.encoder in ("aac", "libopus", "libmp3lame"):
             arguments += [f"-b:{position}", _bit_rate(source, stream)]
-        if stream.encoder == "libopus":
-            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
+        filters = [_OPUS_LAYOUTS] if stream.encoder == "libopus" else []
+        if stream.kind == "audio" and stream.action == "convert" and not plan.container.has_start_times:
+            filters.append(_silence_before(plan.time_origin))
+        if filters:
+            arguments += [f"-filter:{position}", ",".join(filters)]
     attachments = sum(stream.kind == "attachment" and stream.action == "copy" for stream in plan.streams)
     for number, cover in enumerate(covers, attachments):
         arguments += _attach_cover(source, cover, number, scratch)
     return arguments
 
 
-def _drop_packets_before(time_origin: Fraction, stream: StreamPlan, position: int) -> list[str]:
-    """Return options that drop a stream's packets before the span; -ss starts at the key frame before it.
+def _silence_before(time_origin: Fraction) -> str:
+    """Return audio filters that begin a stream at the time origin, with silence if it begins later."""
+    origin = f"({format_seconds(time_origin)})/TB"
+    return f"asetpts=PTS-{origin},aresample=async=1:first_pts=0,asetpts=PTS+{origin}"
 
-    A packet with a negative time would make Matroska shift all streams.
+
+def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, position: int) -> list[str]:
+    """Return options that drop a stream's packets outside the span, as far as -ss and -t of the input do not.
+
+    -ss starts at the key frame before the span, and a packet with a negative time would make Matroska shift
+    all streams. -t does not end subtitles that are converted. (-copypriorss 0 compares with -ss alone,
+    although clocks rarely begin at 0.)
     """
-    copied = stream.action == "copy" and stream.kind != "attachment"
-    if copied and time_origin >= 0:
-        return [f"-copypriorss:{position}", "0"]
-    if copied or stream.kind == "subtitle":  # copypriorss would drop every negative time
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(time_origin)})'"]
-    return []
+    is_converted_subtitle = stream.action == "convert" and stream.kind == "subtitle"
+    if stream.kind == "attachment" or not (stream.action == "copy" or is_converted_subtitle):
+        return []
+    (start, _), end = plan.span, _end_on_clock(plan, source)
+    origin, is_text = format_seconds(plan.time_origin), stream.codec in TEXT_SUBTITLES
+    outside = [] if start is None else [f"lt({_PACKET_TIME},{origin})"]
+    if start is not None and is_text:  # what is on the screen at the start stays
+        outside[0] += f"*lt((pts+duration)*tb-0.000001,{origin})"
+    if end is not None and is_converted_subtitle:
+        outside.append(f"gte({_PACKET_TIME},{format_seconds(end)})")
+    if start is not None and stream.kind == "video":  # begins with its first key frame in the span
+        outside.append(f"not(st(0,ld(0)+key*not({outside[0]})))")
+    if not outside:
+        return []
+    clamp = f",{_clamp_to_span(start, plan.time_origin, end)}" if is_text else ""
+    return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'{clamp}"]
+
+
+def _clamp_to_span(start: Fraction | None, time_origin: Fraction, end: Fraction | None) -> str:
+    """Return the bitstream filter that moves begin and end of a text into the span."""
+    begin = "PTS" if start is None else f"max(PTS,ceil({format_seconds(time_origin)}/TB-0.01))"
+    close = "PTS+DURATION" if end is None else f"min(PTS+DURATION,floor({format_seconds(end)}/TB+0.01))"
+    return f"setts=pts='{begin}':dts='{begin}':duration='max({close}-{begin},0)'"
+
+
+def _end_on_clock(plan: OutputPlan, source: Source) -> Fraction | None:
+    """Return where the span ends on the source's clock; None: with the source."""
+    return None if plan.span[1] is None else source.start + plan.span[1]
+
+
+def _stop_reading(plan: OutputPlan, source: Source, *, trial: bool) -> dict[str, str]:
+    """Return ``-to`` for converted subtitles, for which ffmpeg would read the source to its end.
+
+    It ends the video, too, so that it lies behind the three frames of a trial.
+    """
+    end = _end_on_clock(plan, source)
+    if trial:
+        video = source.video
+        end = plan.time_origin + 4 * max(1 / (video.frame_rate or Fraction(1)), video.time_base)
+    is_needed = any(each.action == "convert" and each.kind == "subtitle" for each in plan.streams)
+    if not is_needed or end is None or plan.time_origin < 0:  # -to is never negative, and 0 is no end
+        return {}
+    return {"to": format_seconds(end)}
 
 
 def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
@@ -296,47 +343,6 @@ def _escape(text: Any) -> str:
     for mark in ("\\", "=", ";", "#", "\n"):
         text = str(text).replace(mark, f"\\{mark}")
     return text
-
-
-def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> str | None:
-    """Return the SMPTE time code (ST 12-1) of a frame, ``01:02:03:04`` or, drop frame, ``01:02:03;04``.
-
-    Drop frame skips the numbers 0 and 1 at every full minute but the tenth, so that 30 numbers a second keep
-    up with 29.97 frames.
-
-    Args:
-        timecode: of the first frame; None: there is none.
-        rate: frames per second.
-        time: seconds from the first frame to this one.
-
-    Returns:
-        None if ``timecode`` cannot be parsed, or the rate is unknown.
-    """
-    match = _TIMECODE.fullmatch(timecode or "")
-    if match and time <= 0:
-        return timecode
-    if not match or rate is None:
-        return None
-    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
-    nominal_rate = round(rate)
-    dropped = nominal_rate // 15 if match[4] in ";." else 0  # numbers a minute: 2 at 30 frames a second
-    minute = 60 * hours + minutes
-    number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
-    return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
-
-
-def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:
-    per_minute = 60 * nominal_rate - dropped
-    per_ten = 10 * per_minute + dropped
-    tens, remainder = divmod(number, per_ten)
-    if remainder >= 60 * nominal_rate:  # the first of ten minutes skips nothing
-        later_minutes = (remainder - 60 * nominal_rate) // per_minute
-        minute, remainder = 1 + later_minutes, (remainder - 60 * nominal_rate) % per_minute + dropped
-    else:
-        minute = 0
-    minute = (10 * tens + minute) % _MINUTES_PER_DAY
-    seconds, frames = divmod(remainder, nominal_rate)
-    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{separator}{frames:02}"
 
 
 def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:

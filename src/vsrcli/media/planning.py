@@ -83,11 +83,11 @@ def plan_output(
             "use a smaller --scale or size"
         )
     color = choose_color(video, codec)
-    others = choose_streams(source, container, ffmpeg)
+    others = choose_streams(source, container, ffmpeg, time_origin=time_origin)
     video_options = video_encoder_options(
         codec.options,
         codec.encoder,
-        codec.filter_pix_fmt or codec.pix_fmt,
+        codec.pix_fmt,
         (width, height),
         color,
         container,
@@ -196,11 +196,12 @@ def _frame_duration(source: Source) -> Fraction:
 
 
 def _is_slide_show(source: Source, last_duration: Fraction) -> bool:
-    """Return whether a source is a slide show: its last frame is much longer or shorter than the others."""
-    return (
-        source.container in _SLIDE_SHOW_CONTAINERS
-        or not 1 / 2 < last_duration / (_frame_duration(source) or last_duration) <= 2
-    )
+    """Return whether a source is a slide show: its last frame is much longer than the others.
+
+    One that is shorter was cut by the end of a span.
+    """
+    usual_duration = _frame_duration(source) or last_duration
+    return source.container in _SLIDE_SHOW_CONTAINERS or last_duration > 2 * usual_duration
 
 
 def _unusual_last_frame(source: Source, span: Span) -> tuple[Fraction, Fraction] | None:

@@ -193,13 +193,16 @@ def _container_start(container: Any) -> Fraction:
     if container.start_time is None:
         return Fraction(0)
     rounded = container.start_time * _MICROSECOND
-    stream_starts = [
-        each.start_time * Fraction(each.time_base)
-        for each in container.streams
-        if each.start_time is not None and each.time_base
-    ]
+    stream_starts = [start for start in map(_stream_start, container.streams) if start is not None]
     nearest = min(stream_starts, key=lambda start: abs(start - rounded), default=rounded)
     return nearest if abs(nearest - rounded) <= _MICROSECOND else rounded
+
+
+def _stream_start(stream: Any) -> Fraction | None:
+    """Return the start that a stream states, in seconds."""
+    if stream.start_time is None or not stream.time_base:
+        return None
+    return stream.start_time * Fraction(stream.time_base)
 
 
 def _describe_other_stream(stream: Any, description: str) -> OtherStream:
@@ -218,6 +221,7 @@ def _describe_other_stream(stream: Any, description: str) -> OtherStream:
         title=stream_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summarize(stream, kind),
         is_readable=_has_parameters(stream),
+        start=_stream_start(stream),
     )
 
 

@@ -272,8 +272,10 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
     if next_time is not None and end is not None:
         return last[0], min(next_time, end) - last[0]
     if source.container.startswith("matroska") and source.video.duration is not None:
-        # Matroska's blocks rarely state a duration, its tracks often do.
-        return last[0], max(source.video.start + source.video.duration - last[0], last[1])
+        # Matroska's blocks rarely state a duration, its tracks often do; libavformat writes the end instead.
+        length = source.video.duration
+        close = length if length > last[0] else source.video.start + length
+        return last[0], max(close - last[0], last[1])
     return last if last[1] > 0 else None
 
 

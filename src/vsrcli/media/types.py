@@ -158,6 +158,7 @@ class OtherStream:
         summary: a short phrase for people, such as ``5.1, 48000 Hz``.
         is_readable: whether its parameters are known: sample rate and channels of audio, size of a video. No
             container can hold one without, such as a sound that is announced and never comes.
+        start: seconds on the container's clock; None: not stated.
     """
 
     index: int
@@ -167,6 +168,7 @@ class OtherStream:
     title: str | None = None
     summary: str = ""
     is_readable: bool = True
+    start: Fraction | None = None
 
 
 @dataclass(frozen=True)

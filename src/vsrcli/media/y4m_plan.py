@@ -52,18 +52,6 @@ def choose_y4m_pixel_format(video: VideoStream, requested: str | None) -> PixelF
     return PixelFormatChoice(name, False, tuple(notices))
 
 
-def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, EncodeOptions]:
-    """Return the pixel format to convert to, and options with a filter that makes ``pix_fmt`` of it.
-
-    Grey is extracted as the luma of Y'CbCr, which keeps its range: swscale treats all grey as full range.
-    """
-    if not pix_fmt.startswith("gray"):
-        return pix_fmt, options
-    depth = pix_fmt.removeprefix("gray")
-    planar = f"yuv444p{depth}" if depth else "yuv444p"
-    return planar, replace(options, extra=(("vf", f"extractplanes=y,format={pix_fmt}"), *options.extra))
-
-
 def plan_stdout(
     source: Source,
     video: VideoStream,
