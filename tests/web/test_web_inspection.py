@@ -31,3 +31,8 @@ def test_recording_that_begins_between_key_frames(sample: Sample, tmp_path: Path
             for side in ("before", "after")
         )
         assert np.abs(before - after).mean() < 1
+
+
+def test_pixels_that_are_not_square(sample: Sample) -> None:
+    video = describe_video(sample(media.anamorphic))
+    assert (video["width"], video["height"], video["pixel_aspect"]) == (64, 48, 16 / 11)

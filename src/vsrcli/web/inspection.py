@@ -42,6 +42,7 @@ def describe_video(path: Path) -> dict[str, Any]:
     return {
         "width": video.width,
         "height": video.height,
+        "pixel_aspect": float(video.sample_aspect_ratio),
         "fps": None if rate is None else round(float(rate), 3),
         "frames": len(ticks),
         "duration": round(float(max(counted, video.duration or 0)), 3),
