@@ -223,6 +223,32 @@ def test_page_reloads_videos_after_a_failure(
     user.leave("500")
 
 
+def test_page_says_that_the_server_refuses_it(
+    browser: Browser, open_server: Callable[..., LocalServer]
+) -> None:
+    """After a restart with a token, and where cookies are blocked, the page cannot go on by itself."""
+    user = PageUser(browser, open_server().url)
+    problem = user.page.locator("#offline")
+    refusal = {"error": "This server needs a token.", "code": "token", "values": {}}
+    user.page.route("**/api/*", lambda route: route.fulfill(status=401, json=refusal))
+    user.page.reload()
+    expect(problem).to_have_text("This server needs a token. Please reload the page and enter it.")
+    user.page.get_by_role("link", name="한국어").click()
+    expect(problem).to_have_text(
+        "이 서버를 이용하려면 토큰이 필요합니다. 페이지를 새로 고침하고 토큰을 입력하세요."
+    )
+    user.page.unroute("**/api/*")
+    user.page.route("**/api/events", lambda route: route.abort())
+    user.page.reload()
+    expect(user.page.locator("#empty")).to_be_visible()
+    expect(problem).to_be_hidden()
+    user.page.route("**/api/videos", lambda route: route.fulfill(status=401, json=refusal))
+    expect(problem).to_contain_text("토큰이 필요합니다")
+    user.page.unroute("**/api/videos")
+    expect(problem).to_be_hidden()
+    user.leave("401", "ERR_FAILED")
+
+
 def test_status_messages_in_korean(
     browser: Browser, open_server: Callable[..., LocalServer], sample: Sample
 ) -> None:

@@ -10,7 +10,7 @@ const RETRY_DELAY = 15000; // until a closed stream of events is opened again
 export class Feed {
   #videos = new Map();
   #onChange;
-  #onReachable;
+  #onProblem;
   #source = null;
   #lastEvent = 0;
   #request = null; // of all videos, while it runs
@@ -18,9 +18,9 @@ export class Feed {
   #isOutdated = true; // the last request of all videos has failed, or none was made yet
   #revision = 0; // counts changes by events and by responses
 
-  /** onChange(videos) after every change; onReachable(whether the server answers). */
-  constructor({ onChange, onReachable }) {
-    [this.#onChange, this.#onReachable] = [onChange, onReachable];
+  /** onChange(videos) after every change; onProblem(why the server cannot be asked, null when it answers). */
+  constructor({ onChange, onProblem }) {
+    [this.#onChange, this.#onProblem] = [onChange, onProblem];
   }
 
   get videos() {
@@ -78,12 +78,12 @@ export class Feed {
       } while (revision !== this.#revision); // the response may be older than an event that came meanwhile
       this.#isOutdated = false;
       this.#videos = new Map(videos.map((video) => [video.id, video]));
-      this.#onReachable(true);
+      this.#onProblem(null);
       this.#onChange(this.videos);
     } catch (error) {
       const isTemporary = error instanceof ApiError && error.isTemporary;
       this.#isOutdated = isTemporary;
-      this.#onReachable(!isTemporary);
+      this.#onProblem(error);
       if (!isTemporary) throw error;
     }
   }
@@ -96,7 +96,7 @@ export class Feed {
       // No event reports what was deleted while the stream was closed.
       if (this.#wasOpened) this.refresh().catch(() => {});
       this.#wasOpened = true;
-      this.#onReachable(true);
+      this.#onProblem(null);
     });
     for (const kind of ["video", "job", "gone"]) {
       source.addEventListener(kind, (event) => {

@@ -1,7 +1,7 @@
 // The page: uploads, videos on the server, and their conversions.
 
-import { ApiError, request } from "./api.js";
-import { announce, setChildren, setText } from "./dom.js";
+import { ApiError, localizeError, request } from "./api.js";
+import { announce, setChildren, setMessage, setText } from "./dom.js";
 import { setUpDropzone } from "./dropzone.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
@@ -14,6 +14,7 @@ const part = (id) => document.getElementById(id);
 const cards = new Map(); // by the video's id, and by the upload's key
 let options, feed, uploads;
 let isLoaded = false;
+let problem = null; // why the server cannot be asked: an error
 
 function show() {
   if (!uploads || !isLoaded) return;
@@ -55,14 +56,22 @@ function showLimits() {
   setText(part("retention"), text("videos.retention", { time: format.duration(options.keep) }));
 }
 
+const isTemporary = (error) => error instanceof ApiError && error.isTemporary;
+
+/** Say why the page stands still, or null: it does not; again after a change of language. */
+function showProblem(error) {
+  problem = error;
+  setMessage(part("offline"), error && (isTemporary(error) ? { text: text("offline") } : localizeError(error)));
+}
+
 /** Repeat an action until the server answers: without its limits there is nothing to show. */
 async function retryUntilReachable(action) {
   for (;;) {
     try {
       return await action();
     } catch (error) {
-      if (!(error instanceof ApiError && error.isTemporary)) throw error;
-      part("offline").hidden = false;
+      if (!isTemporary(error)) throw error;
+      showProblem(error);
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
     }
   }
@@ -77,7 +86,7 @@ async function start() {
       uploads.cancelDeleted(videos);
       show();
     },
-    onReachable: (isReachable) => (part("offline").hidden = isReachable),
+    onProblem: showProblem,
   });
   uploads = new UploadQueue({
     feed,
@@ -93,6 +102,7 @@ async function start() {
     uploads.add(files);
   });
   setUpLanguageLinks(() => {
+    showProblem(problem);
     showLimits();
     show();
   });
@@ -101,4 +111,9 @@ async function start() {
   await uploads.forgetUnknown();
 }
 
-await start();
+try {
+  await start();
+} catch (error) {
+  showProblem(error);
+  if (!(error instanceof ApiError)) throw error;
+}
