@@ -67,6 +67,25 @@ def test_broken_connection_and_killed_server(browser: Browser, sample: Sample, t
         server.stop()
 
 
+def test_upload_continues_after_its_attempts_are_used_up(
+    browser: Browser, proxy: FlakyProxy, sample: Sample
+) -> None:
+    video, user = sample(large), PageUser(browser, proxy.url)
+    few_attempts = "class extends tus.Upload { constructor(file, options) "
+    few_attempts += "{ super(file, { ...options, retryDelays: [1] }); } }"
+    user.page.evaluate(f"window.tus = {{ ...tus, Upload: {few_attempts} }}")
+    proxy.break_after(800_000)
+    user.choose(video)
+    card = user.card(video.name)
+    expect(card).to_contain_text("The connection could not be restored.")
+    expect(user.page.get_by_text("The server does not answer")).to_be_visible()
+    proxy.restore()
+    expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    assert int(user.patches()[-1].headers["upload-offset"]) > 0
+    assert [each.method for each in user.requests].count("POST") == 1
+    user.leave("ERR_")
+
+
 def test_reload_during_an_upload(
     browser: Browser, server: LocalServer, proxy: FlakyProxy, sample: Sample
 ) -> None:

@@ -86,7 +86,10 @@ async function start() {
       uploads.cancelDeleted(videos);
       show();
     },
-    onProblem: showProblem,
+    onProblem: (error) => {
+      if (problem && !error) uploads.retryNow();
+      showProblem(error);
+    },
   });
   uploads = new UploadQueue({
     feed,

@@ -17,7 +17,7 @@ export class UploadQueue {
     this.#feed = feed;
     this.#limits = limits;
     [this.#onChange, this.#onDone] = [onChange, onDone];
-    addEventListener("online", () => this.#uploads.forEach((upload) => upload.retryNow()));
+    addEventListener("online", () => this.retryNow());
     addEventListener("beforeunload", (event) => {
       if (this.#uploads.some((upload) => upload.isActive)) event.preventDefault();
     });
@@ -60,6 +60,11 @@ export class UploadQueue {
     const match = await findUnfinished(file, [video]);
     if (match) this.#add(file, match);
     return match !== null;
+  }
+
+  /** Continue uploads whose connection is lost: the server can be reached again. */
+  retryNow() {
+    for (const upload of this.#uploads) upload.retryNow();
   }
 
   /** Stop an upload, and delete what has been received. */

@@ -95,13 +95,13 @@ export class Upload {
   /** Retry at once: the network is back. */
   retryNow() {
     if (this.state !== "retrying" && this.state !== "stopped") return;
-    this.#tusUpload.abort().then(() => this.start());
+    Promise.resolve(this.#tusUpload?.abort()).then(() => this.start());
   }
 
   /** Stop for good; the caller deletes the video, if there is one. */
   cancel() {
     this.#tusUpload?.abort();
-    if (this.#tusUpload) this.#removeRecord();
+    if (this.id) this.#removeRecord();
     this.#setState("cancelled");
   }
 
@@ -162,7 +162,10 @@ export class Upload {
       const body = error.originalResponse.getBody();
       const code = CODES_WITHOUT_BODY[status];
       this.reject(body || !code ? ApiError.fromBody(body) : new ApiError({ code }));
-    } else this.#setState("stopped");
+    } else {
+      this.#tusUpload = null; // its attempts are used up; the next one resumes by the id
+      this.#setState("stopped");
+    }
   }
 
   async #removeRecord() {
