@@ -161,6 +161,38 @@ def test_events_ahead_of_the_answer_show_one_card(
     user.leave()
 
 
+@pytest.mark.parametrize("button", ["Pause", "Cancel"])
+def test_button_while_the_upload_is_created(
+    button: str, browser: Browser, server: LocalServer, sample: Sample
+) -> None:
+    """The server may create the upload all the same: it is paused or deleted as soon as its id is known."""
+    video, user = sample(large), PageUser(browser, server.url)
+    held: list[tuple[Route, APIResponse]] = []
+    user.context.route("**/files", lambda route: held.append((route, route.fetch())), times=1)
+    user.choose(video)
+    card = user.card(video.name)
+    while not held:
+        user.page.evaluate("0")
+    card.get_by_role("button", name=button).click()
+    if button == "Pause":
+        expect(card).to_contain_text("Paused at 0")
+    route, response = held[0]
+    if button == "Cancel":
+        expect(card).to_have_count(0)
+        with user.page.expect_response(lambda each: each.request.method == "DELETE"):
+            route.fulfill(response=response)
+    else:
+        route.fulfill(response=response)
+        user.page.wait_for_function("Object.keys(localStorage).some((key) => key.startsWith('tus::vsr-'))")
+        assert user.patches() == []
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    assert [each.method for each in user.requests].count("POST") == 1
+    videos = user.page.request.get(f"{server.url}/api/videos").json()["videos"]
+    assert len(videos) == (button == "Pause")
+    user.leave()
+
+
 def test_several_files_some_of_them_invalid(
     browser: Browser, server: LocalServer, sample: Sample, tmp_path: Path
 ) -> None:

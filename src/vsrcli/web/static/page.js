@@ -20,7 +20,7 @@ function show() {
   if (!uploads || !isLoaded) return;
   const entries = uploads.all.filter((upload) => !feed.video(upload.id)).map((upload) => [null, upload]);
   for (const video of feed.videos.reverse()) {
-    if (!uploads.isBeingCreated(video)) entries.push([video, uploads.forVideo(video) ?? null]);
+    if (!uploads.isHidden(video)) entries.push([video, uploads.forVideo(video) ?? null]);
   }
   const shown = entries.map(([video, upload]) => {
     const card = cards.get(video?.id) ?? cards.get(upload?.key) ?? new VideoCard({ feed, uploads, options });

@@ -25,7 +25,7 @@ export class UploadQueue {
 
   /** All uploads, newest first. */
   get all() {
-    return [...this.#uploads].reverse();
+    return this.#uploads.filter(({ state }) => state !== "cancelled").reverse();
   }
 
   /** The upload of a video. */
@@ -33,11 +33,12 @@ export class UploadQueue {
     return this.#uploads.find(({ id }) => id === video.id);
   }
 
-  /** Whether the server has announced a video before it has answered the request that creates it. */
-  isBeingCreated(video) {
-    const matches = ({ id, isActive, file }) =>
-      !id && isActive && file.name === video.name && file.size === video.size;
-    return video.state === "uploading" && !this.forVideo(video) && this.#uploads.some(matches);
+  /** Whether a video is none of its own: its creation is not answered yet, or its upload is cancelled. */
+  isHidden(video) {
+    const upload = this.forVideo(video);
+    if (upload) return upload.state === "cancelled";
+    const matches = ({ isCreating, file }) => isCreating && file.name === video.name && file.size === video.size;
+    return video.state === "uploading" && this.#uploads.some(matches);
   }
 
   /** Remove the browser's records of videos that are not on the server any more. */
@@ -69,12 +70,13 @@ export class UploadQueue {
 
   /** Stop an upload, and delete what has been received. */
   async cancel(upload) {
-    const { id } = upload;
     upload.cancel();
+    const id = await upload.waitForId();
     if (id) {
       await request("DELETE", `/api/videos/${id}`).catch(() => {});
       this.#feed.remove("video", id);
     }
+    this.remove(upload);
   }
 
   /** Remove an upload from the list. */
@@ -87,7 +89,10 @@ export class UploadQueue {
   cancelDeleted(videos) {
     for (const upload of this.#uploads) {
       const isOnServer = videos.some(({ id }) => id === upload.id);
-      if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) upload.cancel();
+      if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) {
+        upload.cancel();
+        this.remove(upload);
+      }
       upload.wasOnServer ||= isOnServer;
     }
   }
@@ -103,7 +108,6 @@ export class UploadQueue {
 
   #handleChange(upload) {
     if (upload.state === "done") this.#onDone(upload).finally(() => this.remove(upload));
-    if (upload.state === "cancelled") this.remove(upload);
     if (!upload.isActive) this.#startNext();
     this.#onChange();
   }

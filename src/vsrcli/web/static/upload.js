@@ -49,6 +49,7 @@ export class Upload {
   #tusUpload = null;
   #history = []; // recent progress, for the rate
   #onChange;
+  #onCreationEnd = null;
 
   constructor(file, onChange, { video, record } = {}) {
     this.file = file;
@@ -59,6 +60,7 @@ export class Upload {
     this.error = null;
     this.record = record;
     this.wasOnServer = Boolean(video);
+    this.isCreating = false; // the request that creates it on the server is under way
     this.#onChange = onChange;
   }
 
@@ -81,34 +83,52 @@ export class Upload {
 
   /** Start, or resume after a pause. */
   start() {
-    this.#tusUpload ??= this.#createTusUpload();
     this.#history = [];
     this.#setState("uploading");
+    if (this.isCreating) return;
+    this.#tusUpload ??= this.#createTusUpload();
+    this.isCreating = !this.id;
     this.#tusUpload.start();
   }
 
   pause() {
-    this.#tusUpload?.abort();
+    this.#abort();
     this.#setState("paused");
   }
 
   /** Retry at once: the network is back. */
   retryNow() {
-    if (this.state !== "retrying" && this.state !== "stopped") return;
+    if (this.isCreating || (this.state !== "retrying" && this.state !== "stopped")) return;
     Promise.resolve(this.#tusUpload?.abort()).then(() => this.start());
   }
 
   /** Stop for good; the caller deletes the video, if there is one. */
   cancel() {
-    this.#tusUpload?.abort();
+    this.#abort();
     if (this.id) this.#removeRecord();
     this.#setState("cancelled");
+  }
+
+  /** Resolve to its id on the server, or null, once no request that creates it is under way. */
+  async waitForId() {
+    if (this.isCreating) await new Promise((resolve) => (this.#onCreationEnd = resolve));
+    return this.id;
   }
 
   /** Reject the file with an error. */
   reject(error) {
     this.error = error;
     this.#setState("rejected");
+  }
+
+  /** Stop sending. The server may carry out a request that creates the upload all the same, so that one goes on. */
+  #abort() {
+    if (!this.isCreating) this.#tusUpload?.abort();
+  }
+
+  #endCreation() {
+    this.isCreating = false;
+    this.#onCreationEnd?.();
   }
 
   #setState(state) {
@@ -131,12 +151,14 @@ export class Upload {
       onUploadUrlAvailable: () => {
         tusUpload.options.endpoint = null;
         this.id = idOf(tusUpload.url);
+        this.#endCreation();
+        if (!this.isActive) tusUpload.abort(); // paused or cancelled meanwhile
         this.#onChange(this);
       },
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        const canRetry = status < 400 || status >= 500 || status === 409 || status === 423;
-        if (canRetry && this.state !== "paused") this.#setState("retrying");
+        const canRetry = this.isActive && (status < 400 || status >= 500 || status === 409 || status === 423);
+        if (canRetry) this.#setState("retrying");
         return canRetry;
       },
       onProgress: (sent) => this.#handleProgress(sent),
@@ -156,6 +178,8 @@ export class Upload {
   }
 
   #handleError(error) {
+    this.#endCreation();
+    if (this.state === "cancelled") return;
     const status = error.originalResponse?.getStatus() ?? 0;
     if (status >= 400 && status < 500) {
       this.#removeRecord();
@@ -164,7 +188,7 @@ export class Upload {
       this.reject(body || !code ? ApiError.fromBody(body) : new ApiError({ code }));
     } else {
       this.#tusUpload = null; // its attempts are used up; the next one resumes by the id
-      this.#setState("stopped");
+      if (this.state !== "paused") this.#setState("stopped");
     }
   }
 
