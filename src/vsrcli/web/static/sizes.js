@@ -40,7 +40,7 @@ export function nativeScale(video, body, scales) {
   return ordered.find((scale) => scale >= factor - TOLERANCE) ?? ordered.at(-1);
 }
 
-/** Size of the result for {scale}, {size} or {height}; null for a size that is not known here. A size has square pixels. */
+/** Size of the result for {scale}, {size} or {height}; null for an unknown size. A size has square pixels. */
 export function resultSize(video, { scale, size, height }) {
   if (size != null) {
     if (!(size in NAMED_SIZES)) return null;
