@@ -4,6 +4,7 @@ import { ApiError, request } from "./api.js";
 
 const POLL_INTERVAL = 3000; // milliseconds between two requests while events do not come
 const SILENCE_LIMIT = 10000; // without an event while one is due: a proxy may be buffering them
+const MAX_REQUESTS = 3; // in a row, while events come faster than answers; #watch goes on then
 const RETRY_DELAY = 15000; // until a closed stream of events is opened again
 
 /** Videos by id, kept up to date. */
@@ -15,7 +16,7 @@ export class Feed {
   #lastEvent = 0;
   #request = null; // of all videos, while it runs
   #wasOpened = false;
-  #isOutdated = true; // the last request of all videos has failed, or none was made yet
+  #isOutdated = true; // the last request of all videos has failed or was overtaken, or none was made yet
   #revision = 0; // counts changes by events and by responses
 
   /** onChange(videos) after every change; onProblem(why the server cannot be asked, null when it answers). */
@@ -71,12 +72,13 @@ export class Feed {
 
   async #load() {
     try {
-      let videos, revision;
-      do {
-        revision = this.#revision;
+      let videos;
+      for (let requests = 0, isOlder = true; isOlder && requests < MAX_REQUESTS; requests++) {
+        const revision = this.#revision;
         ({ videos } = await request("GET", "/api/videos"));
-      } while (revision !== this.#revision); // the response may be older than an event that came meanwhile
-      this.#isOutdated = false;
+        isOlder = revision !== this.#revision; // perhaps older than an event that came meanwhile
+        this.#isOutdated = isOlder;
+      }
       this.#videos = new Map(videos.map((video) => [video.id, video]));
       this.#onProblem(null);
       this.#onChange(this.videos);
