@@ -40,6 +40,7 @@
     flip.hidden = view !== "flip";
     const squares = element("squares").checked;
     stage.classList.toggle("squares", squares && size > 1);
+    stage.classList.toggle("fit", !size); // where a finger drags the line sideways; else it scrolls
     element("details").classList.toggle("squares", squares);
     const panes = view === "side" ? 2 : 1;
     stage.style.aspectRatio = panes === 2 ? "auto" : String(data.aspect);
