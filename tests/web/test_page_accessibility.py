@@ -121,6 +121,33 @@ def test_everything_by_keyboard(
     user.leave()
 
 
+def test_focus_is_kept_when_its_element_goes(
+    browser: Browser, open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    server = open_server()  # no worker: jobs stay queued until they are cancelled
+    user = PageUser(browser, server.url)
+    page, first = user.page, user.upload(sample(media.cfr, frames=3))
+    card = user.upload(sample(media.cfr, frames=24))  # above the first one
+    rows, summary = card.locator(".job"), card.get_by_text("Convert with other options")
+    card.get_by_role("button", name="Convert", exact=True).press("Enter")
+    expect(summary).to_be_focused()
+    user.convert(card, "2×")
+    rows.first.get_by_role("button", name="Cancel").press("Enter")
+    expect(rows.first.get_by_role("button", name="Convert again")).to_be_focused()
+    rows.first.get_by_role("button", name="Delete").press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_be_focused()
+    rows.get_by_role("button", name="Cancel").press("Enter")
+    rows.get_by_role("button", name="Delete").press("Enter")
+    expect(card.get_by_role("radio", name=re.compile("^2×"))).to_be_focused()
+    for deleted, next_one in ((card, first), (first, page.locator("#videos"))):
+        deleted.get_by_role("button", name=re.compile("^Delete")).press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+        expect(deleted).to_have_count(0)
+        expect(next_one).to_be_focused()
+    user.leave()
+
+
 def test_contrast(browser: Browser, server: ServerProcess, converted: Any, tmp_path: Path) -> None:
     invalid = tmp_path / "invalid.mp4"
     invalid.write_text("No video.")

@@ -30,7 +30,7 @@ function show() {
     return card;
   });
   for (const [key, card] of cards) if (!shown.includes(card)) cards.delete(key);
-  setChildren(part("list"), shown.map(({ root }) => root));
+  setChildren(part("list"), shown.map(({ root }) => root), part("videos"));
   part("empty").hidden = shown.length > 0;
   part("dropzone").classList.toggle("small", shown.length > 0);
   showTitle();

@@ -118,7 +118,7 @@ export class VideoCard {
       rows.set(job.id, row);
     }
     this.#rows = rows;
-    setChildren(jobs, [...rows.values()].reverse().map(({ root }) => root));
+    setChildren(jobs, [...rows.values()].reverse().map(({ root }) => root), this.#form);
   }
 
   async #resumeFromFile() {
