@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vsrcli.cli.help import Command, option
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import (
     check_applicable,
     from_command_line,
@@ -239,7 +239,7 @@ def compare(
             description, scores = write[kind]()
     if scores is not None and values["as_json"]:
         document = {"target": str(target), **scores.as_dict(comparison)}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_text(document, indent=2))
     elif scores is not None and not quiet:
         print_scores(comparison, scores)
     if not quiet:

@@ -44,13 +44,24 @@ class JsonMessages:
     def write(self, message_type: str, **content: Any) -> None:
         """Write one message; ``content`` must be serializable as JSON."""
         message = {"message_type": message_type, **content}
-        line = json.dumps(message, ensure_ascii=False)
-        try:
-            line.encode()
-        except UnicodeEncodeError:  # of a file name that is not UTF-8: \udce9 for the byte e9
-            line = json.dumps(message)
+        line = json_text(message)
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._file or sys.stderr, flush=True)
+
+
+def json_text(content: Any, **options: Any) -> str:
+    r"""Return JSON that can be written: a byte of a file name that is not UTF-8 becomes ``\udce9``, for e9.
+
+    Args:
+        content: serializable as JSON.
+        options: of ``json.dumps``.
+    """
+    text = json.dumps(content, ensure_ascii=False, **options)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, **options)
+    return text
 
 
 def start_message(job: Job) -> dict[str, Any]:
