@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,25 @@ if TYPE_CHECKING:
 Vsr = Callable[..., Outcome]
 Trio = tuple[Path, Path, Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
+
+
+def test_the_last_bin_of_a_plot_ends_with_the_video(
+    browser: Browser, vsr: Vsr, trio: Trio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """11 frames, in bins of four."""
+    monkeypatch.setattr("vsrcli.compare.html._MAX_POINTS", 3)
+    target = tmp_path / "page.html"
+    command = ("compare", *trio[:2], "--reference", trio[2], "--no-vmaf", "--start", "0.03", "-o", target)
+    assert vsr(*command).status == 0
+    page = browser.new_page()
+    page.goto(target.as_uri())
+    slider = page.get_by_role("slider", name=re.compile("^PSNR-Y over time"))
+    slider.press("Home")
+    found = [slider.get_attribute("aria-valuetext") or ""]
+    slider.press("End")
+    found.append(slider.get_attribute("aria-valuetext") or "")
+    assert [text.partition(",")[0] for text in found] == ["frames 0 to 3", "frames 8 to 10"]
+    page.close()
 
 
 @pytest.fixture

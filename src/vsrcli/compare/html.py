@@ -276,6 +276,7 @@ def _page_data(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop 
 def _plot_data(scores: ScoreSeries) -> dict[str, Any]:
     bins = bin_series(scores)
     return {
+        "frames": len(scores.times),
         "bin_size": bins.bin_size,
         "first_frames": bins.first_frames,
         "x": bins.x,
