@@ -15,7 +15,7 @@ from web_client import LocalServer, ServerProcess
 
 import media_samples as media
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, StatusMessage, without_message
-from vsrcli.web.store import FAILED, QUEUED, Store, now
+from vsrcli.web.store import FAILED, QUEUED, RUNNING, Store, now
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -288,7 +288,10 @@ def test_status_messages_in_korean(
     expect(row).to_contain_text("바로 다음 차례입니다")
     store = Store(server.settings.database)
     (job,) = store.list_jobs()
-    store.update_job(job.id, **INTERRUPTED.job_columns())
+    for fps, shown in ((0.0423, "0.042"), (3.14, "3.1"), (12.6, "13")):
+        store.update_job(job.id, state=RUNNING, done=6, total=24, fps=fps, eta=9.0)
+        expect(row).to_contain_text(f"초당 {shown}프레임")
+    store.update_job(job.id, state=QUEUED, **INTERRUPTED.job_columns())
     expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
     store.transition_job(job.id, QUEUED, FAILED, **without_message(-9).job_columns(), finished=now())
     message = "변환하지 못했습니다: 변환이 알 수 없는 이유로 중단되었습니다(상태 -9). 다시 시도하세요."

@@ -96,7 +96,7 @@ export class JobRow {
       fraction = done / total;
       const frames = text("job.frames", { done: format.count(done), total: format.count(total) });
       const details = [format.percent(fraction), frames];
-      if (fps) details.push(text("job.fps", { fps: format.count(fps, fps < 10 ? 1 : 0) }));
+      if (fps) details.push(text("job.fps", { fps: format.rate(fps) }));
       if (eta != null && done < total) details.push(format.remainingTime(eta));
       status = done >= total ? text("job.finishing") : details.join(" · ");
       this.#announceQuarter(fraction);
