@@ -111,6 +111,26 @@ def test_reload_during_an_upload(
     user.leave("ERR_")
 
 
+def test_upload_in_another_window(browser: Browser, server: LocalServer, sample: Sample) -> None:
+    video, user = sample(large), PageUser(browser, server.url)
+    held: list[Route] = []
+    user.context.route("**/files/*", lambda route: held.append(route))  # its bytes wait
+    user.choose(video)
+    while not held:
+        user.page.evaluate("0")
+    second, first = user.context.new_page(), user.page
+    second.goto(user.url)
+    user.page = second
+    card = user.card(video.name)
+    expect(card).to_contain_text("This video is being uploaded in another window")
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.get_by_label("Choose the file again")).to_be_hidden()
+    first.close()
+    expect(card).to_contain_text("Interrupted: ")
+    expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+    user.leave("ERR_")
+
+
 def test_pause_resume_cancel(browser: Browser, proxy: FlakyProxy, sample: Sample) -> None:
     video, user = sample(large), PageUser(browser, proxy.url)
     card = user.card(video.name)

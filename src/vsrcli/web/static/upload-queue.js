@@ -1,6 +1,7 @@
 // All uploads: two at a time, rejected at once where the limits are known.
 
 import { ApiError, request } from "./api.js";
+import { OtherWindows } from "./other-windows.js";
 import { findUnfinished, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
 
 const MAX_ACTIVE = 2;
@@ -11,12 +12,17 @@ export class UploadQueue {
   #limits;
   #onChange;
   #onDone;
+  #otherWindows;
 
   /** feed: videos on the server; onChange() after every change; onDone(upload) after one has finished, a promise. */
   constructor({ feed, limits, onChange, onDone }) {
     this.#feed = feed;
     this.#limits = limits;
     [this.#onChange, this.#onDone] = [onChange, onDone];
+    this.#otherWindows = new OtherWindows({
+      listOwn: () => this.#uploads.filter(({ id, isFinished }) => id && !isFinished).map(({ id }) => id),
+      onChange,
+    });
     addEventListener("online", () => this.retryNow());
     addEventListener("beforeunload", (event) => {
       if (this.#uploads.some((upload) => upload.isActive)) event.preventDefault();
@@ -31,6 +37,11 @@ export class UploadQueue {
   /** The upload of a video. */
   forVideo(video) {
     return this.#uploads.find(({ id }) => id === video.id);
+  }
+
+  /** Whether another window is uploading a video. */
+  isElsewhere(video) {
+    return this.#otherWindows.isUploading(video.id);
   }
 
   /** Whether a video is none of its own: its creation is not answered yet, or its upload is cancelled. */
