@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from web_client import LocalServer, ServerProcess
 
 import media_samples as media
 from terminal import eventually
+from vsrcli.web.uploads import sanitize_name
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -129,6 +131,57 @@ def test_upload_in_another_window(browser: Browser, server: LocalServer, sample:
     expect(card).to_contain_text("Interrupted: ")
     expect(card.get_by_role("button", name="Cancel")).to_be_visible()
     user.leave("ERR_")
+
+
+def test_file_whose_name_the_server_changes(browser: Browser, server: LocalServer, sample: Sample) -> None:
+    """As macOS names recordings of the screen: decomposed, with a narrow space. Its name and size tell."""
+    video, user = sample(large), PageUser(browser, server.url)
+    name = "화면 기록 2026-01-02 오후 3.04\N{NARROW NO-BREAK SPACE}PM.avi"
+    recording = video.with_name(unicodedata.normalize("NFD", name))
+    recording.write_bytes(video.read_bytes())
+    card = user.card(name.replace("\N{NARROW NO-BREAK SPACE}", ""))
+    held: list[Route] = []
+    user.context.route("**/files/*", lambda route: held.append(route))  # its bytes wait
+    user.choose(recording)
+    while not held:
+        user.page.evaluate("0")
+    user.page.evaluate("localStorage.clear()")
+    user.page.reload()
+    expect(card).to_contain_text("Interrupted: ")
+    user.context.unroute("**/files/*")
+    card.get_by_label("Choose the file again").set_input_files(recording)
+    expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    user.leave("ERR_")
+
+
+def test_names_are_those_of_the_server(browser: Browser, server: LocalServer) -> None:
+    names = [
+        *(
+            "a.mp4",
+            "../../etc/passwd.mp4",
+            "C:\\videos\\a.mp4",
+            "new\nline\x00.mp4",
+            "",
+            "...",
+            " .a. b .mp4.",
+        ),
+        *(
+            "한" * 300 + ".mp4",
+            "🎬" * 60 + ".mp4",
+            "a" * 300,
+            "a." + "b" * 30,
+            "a.b.mp4",
+            "\u202fa\xa0\u200b.ts",
+        ),
+        unicodedata.normalize("NFD", "Ünïcode 한글.mov"),
+    ]
+    user = PageUser(browser, server.url)
+    script = """async (names) => {
+        const { nameOnServer } = await import("/static/upload.js");
+        return names.map(nameOnServer);
+    }"""
+    assert user.page.evaluate(script, names) == [sanitize_name(name) for name in names]
+    user.leave()
 
 
 def test_pause_resume_cancel(browser: Browser, proxy: FlakyProxy, sample: Sample) -> None:

@@ -2,7 +2,7 @@
 
 import { ApiError, request } from "./api.js";
 import { OtherWindows } from "./other-windows.js";
-import { findUnfinished, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
+import { findUnfinished, nameOnServer, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
 
 const MAX_ACTIVE = 2;
 
@@ -48,7 +48,8 @@ export class UploadQueue {
   isHidden(video) {
     const upload = this.forVideo(video);
     if (upload) return upload.state === "cancelled";
-    const matches = ({ isCreating, file }) => isCreating && file.name === video.name && file.size === video.size;
+    const matches = ({ isCreating, file }) =>
+      isCreating && file.size === video.size && nameOnServer(file.name) === video.name;
     return video.state === "uploading" && this.#uploads.some(matches);
   }
 

@@ -14,6 +14,27 @@ let nextKey = 0;
 /** Identity of a file when it is chosen again. */
 const fingerprint = (file) => PREFIX + [file.name, file.type, file.size, file.lastModified].join("-");
 
+const MAX_NAME_BYTES = 200;
+const MAX_SUFFIX_LENGTH = 16; // with its dot
+const NOT_PRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu; // as Python's isprintable says
+
+/** The name that the server gives a file: the arithmetic is that of web/uploads.py. */
+export function nameOnServer(fileName) {
+  const path = fileName.normalize("NFC").replaceAll("\\", "/");
+  const name = path.split("/").at(-1).replaceAll(NOT_PRINTABLE, "").replace(/^[ .]+|[ .]+$/g, "");
+  const dot = name.lastIndexOf(".");
+  const [stem, suffix] = dot > 0 ? [name.slice(0, dot), name.slice(dot)] : [name, ""];
+  const shortSuffix = [...suffix].slice(0, MAX_SUFFIX_LENGTH).join("");
+  const countBytes = (content) => new TextEncoder().encode(content).length;
+  let [shortStem, left] = ["", MAX_NAME_BYTES - countBytes(shortSuffix)];
+  for (const character of stem) {
+    left -= countBytes(character);
+    if (left < 0) break;
+    shortStem += character;
+  }
+  return shortStem + shortSuffix || "video";
+}
+
 const idOf = (url) => url.split("/").at(-1);
 
 /** Uploads that this browser has stored: [{id, ...record of tus}]. */
@@ -38,7 +59,7 @@ export async function findUnfinished(file, videos) {
     const record = records.find(({ id }) => id === video.id);
     const isSame = record
       ? record.urlStorageKey.startsWith(`tus::${fingerprint(file)}::`)
-      : video.name === file.name && video.size === file.size;
+      : video.name === nameOnServer(file.name) && video.size === file.size;
     if (isSame) return { video, record };
   }
   return null;
