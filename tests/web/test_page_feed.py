@@ -43,6 +43,35 @@ def page(browser: Browser, open_server: Callable[..., LocalServer]) -> Iterator[
     opened.close()
 
 
+# Streams of a feed on a page that is hidden, and then visible: what is opened and closed, and requests.
+_VISIBILITY = """async () => {
+    const { Feed } = await import("/static/feed.js");
+    const steps = [];
+    window.EventSource = class {
+        static OPEN = 1; readyState = 1;
+        constructor() { steps.push("open"); }
+        addEventListener() {}
+        close() { steps.push("close"); }
+    };
+    window.setInterval = () => {};
+    window.fetch = async () => {
+        steps.push("request");
+        return new Response(JSON.stringify({ videos: [] }));
+    };
+    const setHidden = (hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    };
+    await new Feed({ onChange() {}, onProblem() {} }).start();
+    for (const hidden of [true, true, false, false]) setHidden(hidden);
+    return steps;
+}"""
+
+
+def test_stream_is_closed_while_the_page_is_hidden(page: Page) -> None:
+    assert page.evaluate(_VISIBILITY) == ["request", "open", "close", "open", "request"]
+
+
 @pytest.mark.parametrize(("overtaken", "counts"), [(0, [1, 1]), (1, [2, 2]), (10, [3, 4])])
 def test_answers_that_events_overtake(overtaken: int, counts: list[int], page: Page) -> None:
     """A slow answer is asked for again, but not for ever; the timer goes on."""

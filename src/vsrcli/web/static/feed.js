@@ -32,10 +32,14 @@ export class Feed {
     return this.#videos.get(id);
   }
 
-  /** Load all videos, and follow changes for as long as the page is open. */
+  /**
+   * Load all videos, and follow changes for as long as the page is open. While it is not visible it polls: browsers
+   * open six connections to a server at once, and each stream of events keeps one.
+   */
   async start() {
     await this.refresh();
     this.#openStream();
+    document.addEventListener("visibilitychange", () => this.#followVisibility());
     setInterval(() => this.#watch(), POLL_INTERVAL);
   }
 
@@ -90,7 +94,18 @@ export class Feed {
     }
   }
 
+  #followVisibility() {
+    if (document.hidden) {
+      this.#source?.close();
+      this.#source = null;
+    } else {
+      this.#openStream();
+      this.refresh().catch(() => {});
+    }
+  }
+
   #openStream() {
+    if (document.hidden || this.#source) return;
     const source = new EventSource("/api/events");
     this.#source = source;
     source.addEventListener("open", () => {
