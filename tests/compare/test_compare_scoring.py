@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from vsrcli.compare.alignment import iter_aligned
 from vsrcli.compare.html import bin_series, nice_ticks, plot
 from vsrcli.compare.inputs import Comparison, plan_comparison
-from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries
+from vsrcli.compare.scoring import METRICS, Metric, Scorer, ScoreSeries
 from vsrcli.errors import InputError
 from vsrcli.evaluate.ffmpeg_metrics import VMAF_MODELS, has_filter, omitted_metrics
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
@@ -202,11 +204,28 @@ def test_long_videos_are_plotted_in_bins(trio: Trio, ffmpeg: Any) -> None:
     ("low", "high"), [(27.7, 38.1), (0.88, 0.97), (100, 100), (46.8, 91.3), (-0.2, 1), (30, 30.0004)]
 )
 def test_ticks_are_round_and_enclose_the_range(low: float, high: float) -> None:
-    ticks = nice_ticks(low, high)
+    ticks = nice_ticks(low, high, digits=4, maximum=100)
     assert 2 <= len(ticks) <= 8
     assert ticks[0] <= low <= high <= ticks[-1]
     steps = np.diff(ticks)
     np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [PSNR, SSIM])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1, 1), (0.99993, 1), (0.41, 1), (0.41231, 0.41234), (0.4, 0.42), (0.3, 0.41)]
+)
+def test_labels_of_ticks_differ_and_end_at_the_maximum(metric: Metric, low: float, high: float) -> None:
+    low, high = low * metric.maximum, high * metric.maximum
+    scores = ScoreSeries((Fraction(0), Fraction(1)), {metric.key: ((low, high),)}, {})
+    figure = plot(metric, scores, bin_series(scores), ["a"], [])
+    labels = re.findall(r"<span>([\d.]+)</span>", figure.partition("<svg")[0])
+    ticks = [*map(float, reversed(labels))]
+    assert len(ticks) >= 2
+    assert ticks[-1] <= metric.maximum
+    assert ticks[0] <= round(low, metric.digits)
+    assert round(high, metric.digits) <= ticks[-1]
+    np.testing.assert_allclose(np.diff(ticks), ticks[1] - ticks[0], rtol=1e-6)  # equal ones, above 0
 
 
 def test_timestamps_are_formatted() -> None:

@@ -180,6 +180,36 @@ def test_names_that_are_not_unicode(sample: Sample, tmp_path: Path) -> None:
     assert json.loads(shown.out)["path"] == str(target), shown.err
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="their file names are Unicode")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("info", "--json"),
+        ("explain", "-m", "bicubic", "--at", "0.05", "-o", "page.html", "--json"),
+        ("compare", "other.mkv", "--reference", "other.mkv", "--no-vmaf", "-o", "page.html", "--json"),
+        ("evaluate", "-m", "bicubic", "--scale", "2", "--html", "page.html", "--markdown", "page.md"),
+        ("evaluate", "-m", "bicubic", "-m", "lanczos", "--scale", "2"),
+    ],
+    ids=lambda command: f"{command[0]}-{len(command)}",
+)
+def test_results_about_names_that_are_not_unicode(
+    command: tuple[str, ...], sample: Sample, tmp_path: Path
+) -> None:
+    """They are written to the end: in JSON the byte is spelled as in messages, elsewhere replaced."""
+    name, content = os.fsdecode(b"caf\xe9.mp4"), sample(media.cfr, frames=8).read_bytes()
+    for each in (name, "other.mkv"):
+        (tmp_path / each).write_bytes(content)
+    run = spawn(command[0], name, *command[1:], cwd=tmp_path, PYTHONIOENCODING="utf-8:strict")
+    done = complete(run)
+    assert done.status == 0, done.err
+    if "--json" in command:
+        assert "caf\\udce9" in done.out
+        json.loads(done.out)
+    for page in tmp_path.glob("page.*"):
+        if page.suffix != ".png":
+            assert "caf\N{REPLACEMENT CHARACTER}" in page.read_text("utf-8")
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".avi"])
 def test_tags_in_another_encoding(suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     path = tmp_path / f"tagged{suffix}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,12 @@ def test_low_resolution_is_repeated_pixel_by_pixel() -> None:
     strip = comparison_strip(panels, DetailCrop(8, 16, 16, 8), 1)
     shown = strip[-GAP - 8 : -GAP, GAP : GAP + 16]
     np.testing.assert_array_equal(shown, shot.low[4:6, 2:6].repeat(4, 0).repeat(4, 1))
+
+
+def test_frames_without_error_count_as_a_hundred_decibels() -> None:
+    shot = still_frames()
+    panels = comparison_panels(replace(shot, model=shot.truth), "net")
+    assert "net  100.00 dB" in [label for label, _ in panels]
 
 
 def test_the_crop_with_most_detail_is_chosen_and_avoids_the_border() -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from clip_samples import frames, write_image_folder, write_video
 from PIL import Image
@@ -63,6 +64,16 @@ def test_clips_whose_names_differ_by_a_space_have_an_image_each(tmp_path: Path, 
     line = ("evaluate", tmp_path / "clips", "-m", "bicubic", "-m", "lanczos", "--scale", 2, "--crf", "none")
     assert vsr(*line, "--images", tmp_path / "images").status == 0
     assert len(list((tmp_path / "images").iterdir())) == 2
+
+
+def test_frames_without_error_count_as_a_hundred_decibels(tmp_path: Path, vsr: Vsr) -> None:
+    write_image_folder(tmp_path / "flat", np.full((6, 64, 64, 3), 90, np.uint8))
+    page = tmp_path / "page.html"
+    line = ("evaluate", tmp_path / "flat", "-m", "bicubic", "--scale", 2, "--crf", "none", "--html", page)
+    assert vsr(*line).status == 0
+    details = re.findall(r"<small>(.*?), whole frame</small>", page.read_text("utf-8"))
+    assert details
+    assert set(details) == {"100.00 dB"}
 
 
 def test_one_model(folder: Path, tmp_path: Path, vsr: Vsr) -> None:

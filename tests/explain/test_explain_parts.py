@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 
 import media_samples as media
 from vsrcli.errors import UsageError
+from vsrcli.evaluate.crops import DetailCrop
 from vsrcli.explain import figures
+from vsrcli.explain.attribution import Influence
 from vsrcli.explain.filters import apply_filters, shapes_of_filters, softmax, to_picture
 from vsrcli.explain.moment import read_moment
 from vsrcli.explain.networks import middle_of, pad_time
+from vsrcli.explain.page import memory_curve
 from vsrcli.explain.pixels import interesting_pixels, named_pixels
 from vsrcli.models.layers import interpolating_bias
 
@@ -134,6 +138,15 @@ def test_the_frame_is_the_one_that_is_shown(function: Any, sample: Any, ffmpeg: 
         assert moment.time == time
         np.testing.assert_allclose(moment.frames[moment.centre], pixels / 255, atol=1e-6)
         assert moment.following == min(3, len(frames) - 1 - number)
+
+
+@pytest.mark.parametrize(("count", "labels"), [(1, [1]), (12, [*range(1, 13)]), (40, [*range(1, 41, 4)])])
+def test_labels_of_long_memories_do_not_overlap(count: int, labels: list[int]) -> None:
+    memory = tuple(1 / number for number in range(1, count + 1))
+    nothing = np.zeros((3, 3))
+    influence = Influence((0,), (0.0,), (0.0,), None, nothing, DetailCrop(0, 0, 3, 3), False, memory)
+    svg = memory_curve(influence, 0, "memory")
+    assert [*map(int, re.findall(r'class="label"[^>]*>-(\d+)<', svg))] == labels
 
 
 def test_heights_and_numbers_of_charts() -> None:

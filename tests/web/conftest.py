@@ -78,7 +78,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
-    from page_browser import chromium
+    from chromium import chromium
 
     with chromium() as launched:
         yield launched

@@ -15,7 +15,7 @@ from web_client import LocalServer, ServerProcess
 
 import media_samples as media
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, StatusMessage, without_message
-from vsrcli.web.store import FAILED, QUEUED, Store, now
+from vsrcli.web.store import FAILED, QUEUED, RUNNING, Store, now
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -121,6 +121,33 @@ def test_everything_by_keyboard(
     user.leave()
 
 
+def test_focus_is_kept_when_its_element_goes(
+    browser: Browser, open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    server = open_server()  # no worker: jobs stay queued until they are cancelled
+    user = PageUser(browser, server.url)
+    page, first = user.page, user.upload(sample(media.cfr, frames=3))
+    card = user.upload(sample(media.cfr, frames=24))  # above the first one
+    rows, summary = card.locator(".job"), card.get_by_text("Convert with other options")
+    card.get_by_role("button", name="Convert", exact=True).press("Enter")
+    expect(summary).to_be_focused()
+    user.convert(card, "2×")
+    rows.first.get_by_role("button", name="Cancel").press("Enter")
+    expect(rows.first.get_by_role("button", name="Convert again")).to_be_focused()
+    rows.first.get_by_role("button", name="Delete").press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_be_focused()
+    rows.get_by_role("button", name="Cancel").press("Enter")
+    rows.get_by_role("button", name="Delete").press("Enter")
+    expect(card.get_by_role("radio", name=re.compile("^2×"))).to_be_focused()
+    for deleted, next_one in ((card, first), (first, page.locator("#videos"))):
+        deleted.get_by_role("button", name=re.compile("^Delete")).press("Enter")
+        page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+        expect(deleted).to_have_count(0)
+        expect(next_one).to_be_focused()
+    user.leave()
+
+
 def test_contrast(browser: Browser, server: ServerProcess, converted: Any, tmp_path: Path) -> None:
     invalid = tmp_path / "invalid.mp4"
     invalid.write_text("No video.")
@@ -223,6 +250,32 @@ def test_page_reloads_videos_after_a_failure(
     user.leave("500")
 
 
+def test_page_says_that_the_server_refuses_it(
+    browser: Browser, open_server: Callable[..., LocalServer]
+) -> None:
+    """After a restart with a token, and where cookies are blocked, the page cannot go on by itself."""
+    user = PageUser(browser, open_server().url)
+    problem = user.page.locator("#offline")
+    refusal = {"error": "This server needs a token.", "code": "token", "values": {}}
+    user.page.route("**/api/*", lambda route: route.fulfill(status=401, json=refusal))
+    user.page.reload()
+    expect(problem).to_have_text("This server needs a token. Please reload the page and enter it.")
+    user.page.get_by_role("link", name="한국어").click()
+    expect(problem).to_have_text(
+        "이 서버를 이용하려면 토큰이 필요합니다. 페이지를 새로 고침하고 토큰을 입력하세요."
+    )
+    user.page.unroute("**/api/*")
+    user.page.route("**/api/events", lambda route: route.abort())
+    user.page.reload()
+    expect(user.page.locator("#empty")).to_be_visible()
+    expect(problem).to_be_hidden()
+    user.page.route("**/api/videos", lambda route: route.fulfill(status=401, json=refusal))
+    expect(problem).to_contain_text("토큰이 필요합니다")
+    user.page.unroute("**/api/videos")
+    expect(problem).to_be_hidden()
+    user.leave("401", "ERR_FAILED")
+
+
 def test_status_messages_in_korean(
     browser: Browser, open_server: Callable[..., LocalServer], sample: Sample
 ) -> None:
@@ -235,7 +288,10 @@ def test_status_messages_in_korean(
     expect(row).to_contain_text("바로 다음 차례입니다")
     store = Store(server.settings.database)
     (job,) = store.list_jobs()
-    store.update_job(job.id, **INTERRUPTED.job_columns())
+    for fps, shown in ((0.0423, "0.042"), (3.14, "3.1"), (12.6, "13")):
+        store.update_job(job.id, state=RUNNING, done=6, total=24, fps=fps, eta=9.0)
+        expect(row).to_contain_text(f"초당 {shown}프레임")
+    store.update_job(job.id, state=QUEUED, **INTERRUPTED.job_columns())
     expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
     store.transition_job(job.id, QUEUED, FAILED, **without_message(-9).job_columns(), finished=now())
     message = "변환하지 못했습니다: 변환이 알 수 없는 이유로 중단되었습니다(상태 -9). 다시 시도하세요."

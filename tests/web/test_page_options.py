@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from web_client import LocalServer, assert_error
 import media_samples as media
 import onnx_samples
 from looks_samples import looks_folder
+from vsrcli.errors import UsageError
+from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest, choose_geometry
 from vsrcli.models.imported import ModelDescription, files_sha256
 from vsrcli.models.library import add_model
 from vsrcli.web.conversion import hide_paths
+from vsrcli.web.options import SIZES
 from vsrcli.web.store import JobRecord, Store
 
 Sample = Callable[..., Path]
@@ -131,6 +136,52 @@ def test_look(browser: Browser, server: LocalServer, sample: Sample) -> None:
     card.get_by_role("radio", name=re.compile("^4× ?[0-9]")).check()
     expect(look).to_be_hidden()
     assert start(server, card).options["look"] is None
+    user.leave()
+
+
+def test_sizes_are_those_of_the_command(browser: Browser, server: LocalServer) -> None:
+    """Also where pixels are not square, and where a side lies between two even numbers."""
+    videos = [
+        (width, height, aspect)
+        for width, height in ((720, 576), (720, 480), (644, 480), (1440, 1080), (480, 720), (643, 481))
+        for aspect in (Fraction(1), Fraction(64, 45), Fraction(16, 15), Fraction(8, 9), Fraction(3, 8))
+    ]
+    requests: list[tuple[dict[str, Any], SizeRequest | None]] = [
+        *(({"scale": scale}, None) for scale in ("1.5", "3")),
+        ({"height": 2000}, SizeRequest(height=2000)),
+        *(({"size": size}, SizeRequest(*NAMED_SIZES[size], swap_for_portrait=True)) for size in SIZES),
+    ]
+    expected = []
+    for width, height, aspect in videos:
+        for body, request in requests:
+            with suppress(UsageError):
+                chosen = choose_geometry(width, height, aspect, Fraction(body.get("scale", 1)), request)
+                video = {"width": width, "height": height, "pixel_aspect": float(aspect)}
+                native = next((scale for scale in (2, 3, 4) if scale >= chosen.factor), 4)
+                expected.append((video, body, [chosen.width, chosen.height, native]))
+    assert len(expected) > 100
+    user = PageUser(browser, server.url)
+    found = user.page.evaluate(
+        """async (cases) => {
+            const { nativeScale, resultSize } = await import("/static/sizes.js");
+            return cases.map(([video, body]) => {
+                const { width, height } = resultSize(video, body);
+                return [width, height, nativeScale(video, body, [2, 3, 4])];
+            });
+        }""",
+        [[video, body] for video, body, _ in expected],
+    )
+    for (video, body, size), size_on_page in zip(expected, found, strict=True):
+        assert size_on_page == size, (video, body)
+    ratio = user.page.evaluate(
+        """async () => {
+            const { Comparison } = await import("/static/comparison.js");
+            const result = { preview_times: [], width: 720, height: 576, pixel_aspect: 64 / 45 };
+            const { root } = new Comparison({ id: "1", options: {}, result });
+            return Number(root.querySelector(".comparison").style.getPropertyValue("--ratio"));
+        }"""
+    )
+    assert ratio == pytest.approx(16 / 9)
     user.leave()
 
 

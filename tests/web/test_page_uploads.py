@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from web_client import LocalServer, ServerProcess
 
 import media_samples as media
 from terminal import eventually
+from vsrcli.web.uploads import sanitize_name
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -67,6 +69,25 @@ def test_broken_connection_and_killed_server(browser: Browser, sample: Sample, t
         server.stop()
 
 
+def test_upload_continues_after_its_attempts_are_used_up(
+    browser: Browser, proxy: FlakyProxy, sample: Sample
+) -> None:
+    video, user = sample(large), PageUser(browser, proxy.url)
+    few_attempts = "class extends tus.Upload { constructor(file, options) "
+    few_attempts += "{ super(file, { ...options, retryDelays: [1] }); } }"
+    user.page.evaluate(f"window.tus = {{ ...tus, Upload: {few_attempts} }}")
+    proxy.break_after(800_000)
+    user.choose(video)
+    card = user.card(video.name)
+    expect(card).to_contain_text("The connection could not be restored.")
+    expect(user.page.get_by_text("The server does not answer")).to_be_visible()
+    proxy.restore()
+    expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    assert int(user.patches()[-1].headers["upload-offset"]) > 0
+    assert [each.method for each in user.requests].count("POST") == 1
+    user.leave("ERR_")
+
+
 def test_reload_during_an_upload(
     browser: Browser, server: LocalServer, proxy: FlakyProxy, sample: Sample
 ) -> None:
@@ -90,6 +111,77 @@ def test_reload_during_an_upload(
     assert int(user.patches()[-1].headers["upload-offset"]) > 0
     assert [each.method for each in user.requests].count("POST") == 1
     user.leave("ERR_")
+
+
+def test_upload_in_another_window(browser: Browser, server: LocalServer, sample: Sample) -> None:
+    video, user = sample(large), PageUser(browser, server.url)
+    held: list[Route] = []
+    user.context.route("**/files/*", lambda route: held.append(route))  # its bytes wait
+    user.choose(video)
+    while not held:
+        user.page.evaluate("0")
+    second, first = user.context.new_page(), user.page
+    second.goto(user.url)
+    user.page = second
+    card = user.card(video.name)
+    expect(card).to_contain_text("This video is being uploaded in another window")
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.get_by_label("Choose the file again")).to_be_hidden()
+    first.close()
+    expect(card).to_contain_text("Interrupted: ")
+    expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+    user.leave("ERR_")
+
+
+def test_file_whose_name_the_server_changes(browser: Browser, server: LocalServer, sample: Sample) -> None:
+    """As macOS names recordings of the screen: decomposed, with a narrow space. Its name and size tell."""
+    video, user = sample(large), PageUser(browser, server.url)
+    name = "화면 기록 2026-01-02 오후 3.04\N{NARROW NO-BREAK SPACE}PM.avi"
+    recording = video.with_name(unicodedata.normalize("NFD", name))
+    recording.write_bytes(video.read_bytes())
+    card = user.card(name.replace("\N{NARROW NO-BREAK SPACE}", ""))
+    held: list[Route] = []
+    user.context.route("**/files/*", lambda route: held.append(route))  # its bytes wait
+    user.choose(recording)
+    while not held:
+        user.page.evaluate("0")
+    user.page.evaluate("localStorage.clear()")
+    user.page.reload()
+    expect(card).to_contain_text("Interrupted: ")
+    user.context.unroute("**/files/*")
+    card.get_by_label("Choose the file again").set_input_files(recording)
+    expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    user.leave("ERR_")
+
+
+def test_names_are_those_of_the_server(browser: Browser, server: LocalServer) -> None:
+    names = [
+        *(
+            "a.mp4",
+            "../../etc/passwd.mp4",
+            "C:\\videos\\a.mp4",
+            "new\nline\x00.mp4",
+            "",
+            "...",
+            " .a. b .mp4.",
+        ),
+        *(
+            "한" * 300 + ".mp4",
+            "🎬" * 60 + ".mp4",
+            "a" * 300,
+            "a." + "b" * 30,
+            "a.b.mp4",
+            "\u202fa\xa0\u200b.ts",
+        ),
+        unicodedata.normalize("NFD", "Ünïcode 한글.mov"),
+    ]
+    user = PageUser(browser, server.url)
+    script = """async (names) => {
+        const { nameOnServer } = await import("/static/upload.js");
+        return names.map(nameOnServer);
+    }"""
+    assert user.page.evaluate(script, names) == [sanitize_name(name) for name in names]
+    user.leave()
 
 
 def test_pause_resume_cancel(browser: Browser, proxy: FlakyProxy, sample: Sample) -> None:
@@ -139,6 +231,38 @@ def test_events_ahead_of_the_answer_show_one_card(
     route, response = held[0]
     route.fulfill(response=response)
     expect(user.card(video.name).get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    user.leave()
+
+
+@pytest.mark.parametrize("button", ["Pause", "Cancel"])
+def test_button_while_the_upload_is_created(
+    button: str, browser: Browser, server: LocalServer, sample: Sample
+) -> None:
+    """The server may create the upload all the same: it is paused or deleted as soon as its id is known."""
+    video, user = sample(large), PageUser(browser, server.url)
+    held: list[tuple[Route, APIResponse]] = []
+    user.context.route("**/files", lambda route: held.append((route, route.fetch())), times=1)
+    user.choose(video)
+    card = user.card(video.name)
+    while not held:
+        user.page.evaluate("0")
+    card.get_by_role("button", name=button).click()
+    if button == "Pause":
+        expect(card).to_contain_text("Paused at 0")
+    route, response = held[0]
+    if button == "Cancel":
+        expect(card).to_have_count(0)
+        with user.page.expect_response(lambda each: each.request.method == "DELETE"):
+            route.fulfill(response=response)
+    else:
+        route.fulfill(response=response)
+        user.page.wait_for_function("Object.keys(localStorage).some((key) => key.startsWith('tus::vsr-'))")
+        assert user.patches() == []
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    assert [each.method for each in user.requests].count("POST") == 1
+    videos = user.page.request.get(f"{server.url}/api/videos").json()["videos"]
+    assert len(videos) == (button == "Pause")
     user.leave()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from data_folder import HOUR, DataFolder
 
-from vsrcli.web.cleanup import cancel_job, delete_orphans, delete_upload
+from vsrcli.web.cleanup import cancel_job, delete_job, delete_orphans, delete_upload
 from vsrcli.web.events import changed_records
 from vsrcli.web.store import CANCELLED, DONE, QUEUED, RUNNING, now
 
@@ -65,6 +65,15 @@ def test_deleted_by_its_owner(folder: DataFolder) -> None:
     folder.add_job("queued", upload, QUEUED)
     delete_upload(folder.store, folder.settings, upload)
     assert folder.ids() == set()
+
+
+def test_deleted_result_that_is_being_sent(folder: DataFolder) -> None:
+    job = folder.add_job("job", folder.add_upload("video"), DONE)
+    delete_job(folder.store, folder.settings, job, lambda id: id == "job")
+    assert folder.store.get_job("job") is None  # its owner does not see it any more
+    assert folder.ids() == {"video", "job"}
+    folder.delete_expired()
+    assert folder.ids() == {"video"}
 
 
 def test_deleted_while_a_job_runs(folder: DataFolder) -> None:

@@ -10,6 +10,7 @@ import pytest
 from web_client import TUS, LocalServer, assert_error
 
 import media_samples as media
+from vsrcli.web.store import DONE, QUEUED, RUNNING, Store
 
 Sample = Callable[..., Path]
 
@@ -185,6 +186,23 @@ def test_no_space_for_the_result(open_server: Callable[..., LocalServer], sample
     response = client.post(f"/api/videos/{video['id']}/jobs", json={"model": "bicubic"})
     assert assert_error(response, 413, "quota") == {"left": len(data)}
     assert list((server.settings.data / "jobs").iterdir()) == []
+
+
+def test_space_of_a_deleted_result_is_free_at_once(
+    open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    server = open_server()  # no worker: the test ends the job
+    client, data = server.client(), sample(media.cfr).read_bytes()
+    job = client.convert(client.upload_video(data))
+    store = Store(server.settings.database)
+    assert client.get("/api/options").json()["quota"]["used"] > len(data)
+    folder = server.settings.job_dir(job["id"])
+    folder.mkdir(exist_ok=True)
+    assert store.transition_job(job["id"], QUEUED, RUNNING)
+    assert store.transition_job(job["id"], RUNNING, DONE, result={"width": 128, "height": 96})
+    assert client.delete(f"/api/jobs/{job['id']}").status_code == 204
+    assert client.get("/api/options").json()["quota"]["used"] == len(data)
+    assert not folder.exists()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vsrcli.cli.help import Command, option
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import (
     check_applicable,
     from_command_line,
@@ -202,7 +202,8 @@ def compare(
     """
     if len(videos) < 2:
         raise UsageError("there is nothing to compare one video with: name two or more")
-    target = target or videos[-1].with_name(f"{videos[-1].stem}-compare.html")
+    last = videos[-1].resolve() if videos[-1].name in ("", "..") else videos[-1]
+    target = target or last.with_name(f"{last.stem}-compare.html")
     if target == Path("-"):
         raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
     kind = _output_kind(target)
@@ -239,7 +240,7 @@ def compare(
             description, scores = write[kind]()
     if scores is not None and values["as_json"]:
         document = {"target": str(target), **scores.as_dict(comparison)}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_text(document, indent=2))
     elif scores is not None and not quiet:
         print_scores(comparison, scores)
     if not quiet:

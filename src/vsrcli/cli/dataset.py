@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Group, option
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam
 from vsrcli.errors import DataError
@@ -239,7 +239,7 @@ def build(
             on_notice=progress.print_line,
         )
     if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
+        click.echo(json_text(result.as_dict(), indent=2))
     elif not quiet:
         click.echo("\n".join(_build_lines(result, dry_run=dry_run)))
     if any(video.problem for video in result.videos):
@@ -265,7 +265,7 @@ def info(folder: Path, as_json: bool, quiet: bool, verbose: int) -> None:
     with catch_signals(), make_progress(stderr_console(), "files", quiet=quiet) as progress:
         found = describe_dataset(folder, lambda done, total: progress.update(done, total, str(folder)))
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        click.echo(json_text(found.as_dict(), indent=2))
     else:
         click.echo("\n".join(_info_lines(found)))
     if found.problems:

@@ -24,6 +24,7 @@ from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX, Weights
 from vsrcli.system.files import atomic_write
 from vsrcli.system.signals import catch_signals
+from vsrcli.system.text import replace_undecodable
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.crops import StillFrames
@@ -249,7 +250,7 @@ def evaluate(
 
     # results
     if not to_stdout:
-        click.echo("\n".join(notes(comparisons[0])))
+        click.echo(replace_undecodable("\n".join(notes(comparisons[0]))))
     if json_file:
         reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
         write(json_file, json.dumps(reports, indent=2) + "\n")
@@ -260,7 +261,7 @@ def evaluate(
     if markdown_file:
         text = evaluation_document(comparisons, command)
         if to_stdout:
-            click.echo(text, nl=False)
+            click.echo(replace_undecodable(text), nl=False)
         else:
             write(markdown_file, text)
     if card:
@@ -280,7 +281,7 @@ def check_target(path: Path | None) -> None:
 def write(path: Path, text: str) -> None:
     """Write scores to a file; raise ``OutputError`` if it cannot be written."""
     try:
-        atomic_write(path, lambda file: file.write(text.encode()))
+        atomic_write(path, lambda file: file.write(replace_undecodable(text).encode()))
     except OSError as error:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 

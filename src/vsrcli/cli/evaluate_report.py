@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.system.text import replace_undecodable
+
 if TYPE_CHECKING:
     from vsrcli.evaluate.comparison import ModelComparison
     from vsrcli.evaluate.crops import StillFrames
@@ -29,7 +31,8 @@ def print_comparison(comparison: ModelComparison) -> None:
         strength = reports[0].title.removeprefix(reports[0].model)
         click.echo(f"{reports[0].engine}{strength}: {label}")
         _print_table(tables.clip_table(reports[0], short=not wide))
-        click.echo("\n".join([*tables.look_lines(comparison), *tables.footnotes(reports[0])]))
+        footnotes = [*tables.look_lines(comparison), *tables.footnotes(reports[0])]
+        click.echo(replace_undecodable("\n".join(footnotes)))
         _print_further(comparison)
     else:
         clips, others = reports[0].clips, sum(report.folder is not None for report in reports)
@@ -39,7 +42,8 @@ def print_comparison(comparison: ModelComparison) -> None:
         _print_table(tables.method_table(comparison, worst_clip=wide))
         if not wide:
             for report in reports:
-                click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
+                worst = replace_undecodable(report.worst.name)
+                click.echo(f"Worst clip of {report.model}: {worst}, {report.worst.gain:+.2f} dB.")
         click.echo("\n".join(tables.engine_lines(comparison) + tables.look_lines(comparison)))
         _print_further(comparison)
         click.echo("\nPSNR-Y of each clip, dB:")
@@ -88,10 +92,10 @@ def _print_table(content: Table) -> None:
             heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold"
         )
     for row in content.rows[: -1 if content.has_total_row else None]:
-        table.add_row(*row)
+        table.add_row(*map(replace_undecodable, row))
     if content.has_total_row:
         table.add_section()
-        table.add_row(*content.rows[-1], style="bold")
+        table.add_row(*map(replace_undecodable, content.rows[-1]), style="bold")
     console.print(table)
 
 

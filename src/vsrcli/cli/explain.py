@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from vsrcli.cli.help import Command, option
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.types import ModelParam, TimeParam
 from vsrcli.errors import UsageError
@@ -168,7 +168,7 @@ def explain(
         print_notice(console, note)
     if as_json:
         document = {**found.as_dict(), "page": str(page), "picture": str(picture)}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_text(document, indent=2))
     if not quiet:
         from vsrcli.explain.texts import summary_line
 

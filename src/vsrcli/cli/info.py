@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -13,6 +12,7 @@ import click
 
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.types import SourcePath
 from vsrcli.media.types import Source, VideoStream
@@ -36,7 +36,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
         source = stdin.open_reader().source if file == STDIO else probe_source(file)
     source = replace(source, path=Path(source.display_name))
     if as_json:
-        click.echo(json.dumps(asdict(source), indent=2, ensure_ascii=False, default=str))
+        click.echo(json_text(asdict(source), indent=2, default=str))
         return
     for line in describe(source):
         click.echo(one_line(line))

@@ -61,13 +61,22 @@ class JsonMessages:
 
 
 def _line(message_type: str, content: dict[str, Any]) -> str:
-    message = {"message_type": message_type, **content}
-    line = json.dumps(message, ensure_ascii=False)
+    return json_text({"message_type": message_type, **content})
+
+
+def json_text(content: Any, **options: Any) -> str:
+    r"""Return JSON that can be written: a byte of a file name that is not UTF-8 becomes ``\udce9``, for e9.
+
+    Args:
+        content: serializable as JSON.
+        options: of ``json.dumps``.
+    """
+    text = json.dumps(content, ensure_ascii=False, **options)
     try:
-        line.encode()
-    except UnicodeEncodeError:  # of a file name that is not UTF-8: \udce9 for the byte e9
-        line = json.dumps(message)
-    return line
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(content, **options)
+    return text
 
 
 def start_message(job: Job) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from vsrcli.evaluate import tables
 from vsrcli.evaluate.benchmark import MOVING_FRAMES
 from vsrcli.evaluate.comparison import ModelComparison
 from vsrcli.evaluate.crops import DetailCrop, StillFrames
-from vsrcli.evaluate.metrics import psnr_y
+from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.evaluate.results import CROP
 
 _FORMATS = {"webp": "WebP", "png": "PNG", "jpeg": "JPEG"}
@@ -125,7 +125,7 @@ class EvaluationPage:
         return _Panel(
             data_uri(_encode(view.crop.extract(still), self._still, _STILL), self._still),
             data_uri(_encode(column, self._moving, _MOVING), self._moving),
-            None if still is truth else psnr_y(still, truth, CROP),
+            None if still is truth else min(psnr_y(still, truth, CROP), PSNR_CAP),
         )
 
     def _section(self, number: int, comparison: ModelComparison) -> str:

@@ -139,7 +139,8 @@ def plot(
     ``bins`` are the same ``scores``, binned.
     """
     mean, minimum = bins.mean[metric.key], bins.minimum[metric.key]
-    ticks = nice_ticks(min(map(min, minimum)), max(map(max, mean)))
+    low, high = min(map(min, minimum)), max(map(max, mean))
+    ticks = nice_ticks(low, high, digits=metric.digits, maximum=metric.maximum)
     bottom, top = ticks[0], ticks[-1]
 
     def y(value: float) -> float:
@@ -164,7 +165,7 @@ def plot(
     summary = "; ".join(
         f"{name}: mean {scores.formatted(metric, number)[0]}" for number, name in enumerate(names)
     )
-    digits = max(0, min(metric.digits, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)))
+    digits = next(digits for digits in range(metric.digits + 1) if _has_digits(ticks[1] - ticks[0], digits))
     labels = "".join(f"<span>{tick:.{digits}f}</span>" for tick in reversed(ticks))
     times = "".join(
         f"<span>{_time_label(begin + (end - begin) * part / 4, end - begin)}</span>" for part in range(5)
@@ -186,15 +187,30 @@ def _series_classes(number: int) -> str:
     return f"c{number % COLOR_COUNT}" + (f" d{number // COLOR_COUNT % 3}" if number >= COLOR_COUNT else "")
 
 
-def nice_ticks(low: float, high: float) -> list[float]:
-    """Return equally spaced round numbers that enclose a range, mostly four to seven."""
-    if high - low < 1e-6:
-        low, high = low - 0.5e-3, high + 0.5e-3
-    rough = (high - low) / (_TARGET_TICKS - 1)
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * part for part in (1, 2, 2.5, 5, 10) if power * part >= rough * 0.999)
+def nice_ticks(low: float, high: float, *, digits: int, maximum: float) -> list[float]:
+    """Return equally spaced round numbers that enclose a range, mostly four to seven, at least two.
+
+    Args:
+        low, high: the range.
+        digits: decimals that tell all of them apart.
+        maximum: none is above it; at least ``high``.
+    """
+    finest = 10.0**-digits
+    if high - low < finest:
+        low, high = low - finest / 2, high + finest / 2
+    rough = max((high - low) / (_TARGET_TICKS - 1), finest)
+    power = 10 ** math.floor(math.log10(rough) + 1e-9)
+    steps = (power * part for part in (1, 2, 2.5, 5, 10))
+    step = next(step for step in steps if step >= rough * 0.999 and _has_digits(step, digits))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 10) for number in range(first, last + 1)]
+    last = min(last, math.floor(maximum / step + 1e-9))
+    return [round(number * step, 10) for number in range(min(first, last - 1), last + 1)]
+
+
+def _has_digits(value: float, digits: int) -> bool:
+    """Return whether a number is a whole one after so many decimals."""
+    scaled = value * 10**digits
+    return abs(scaled - round(scaled)) < 1e-6
 
 
 def _time_label(seconds: float, span: float = 0) -> str:
@@ -260,6 +276,7 @@ def _page_data(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop 
 def _plot_data(scores: ScoreSeries) -> dict[str, Any]:
     bins = bin_series(scores)
     return {
+        "frames": len(scores.times),
         "bin_size": bins.bin_size,
         "first_frames": bins.first_frames,
         "x": bins.x,

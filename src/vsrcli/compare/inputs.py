@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,6 +12,7 @@ from vsrcli.media.color import resolve_color
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import last_frame
 from vsrcli.media.types import Source
+from vsrcli.system.text import replace_undecodable
 
 KERNELS = ("bicubic", "nearest", "lanczos3")
 _ASPECT_TOLERANCE = 0.02  # relative: sides are rounded to whole and even pixels
@@ -161,7 +161,7 @@ def plan_comparison(
 
 def escape_controls(text: str) -> str:
     """Return printable text: control characters and bytes that are not UTF-8 become U+FFFD."""
-    decoded = os.fsencode(text).decode("utf-8", "replace")
+    decoded = replace_undecodable(text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded)
 
 

@@ -40,6 +40,7 @@
     flip.hidden = view !== "flip";
     const squares = element("squares").checked;
     stage.classList.toggle("squares", squares && size > 1);
+    stage.classList.toggle("fit", !size); // where a finger drags the line sideways; else it scrolls
     element("details").classList.toggle("squares", squares);
     const panes = view === "side" ? 2 : 1;
     stage.style.aspectRatio = panes === 2 ? "auto" : String(data.aspect);
@@ -136,9 +137,10 @@
   const binOf = (frame) => Math.floor(frame / data.plots.bin_size);
   function moveCursor(bin) {
     cursor = clamp(bin, 0, data.plots.x.length - 1);
-    const { bin_size, first_frames, times, x, mean, minimum, digits } = data.plots;
+    const { frames: count, bin_size, first_frames, times, x, mean, minimum, digits } = data.plots;
     const first = first_frames[cursor];
-    const frames = bin_size > 1 ? `frames ${first} to ${first + bin_size - 1}` : `frame ${first}`;
+    const last = Math.min(first + bin_size, count) - 1;
+    const frames = last > first ? `frames ${first} to ${last}` : `frame ${first}`;
     for (const plot of plots) {
       const key = plot.dataset.metric, svg = plot.querySelector("svg");
       const values = mean[key].map((means, video) => {

@@ -44,12 +44,14 @@ class Metric:
         key: its key in JSON.
         name, unit: for people.
         digits: decimals to show.
+        maximum: of all scores.
     """
 
     key: str
     name: str
     unit: str
     digits: int
+    maximum: float
 
     @property
     def title(self) -> str:
@@ -58,12 +60,12 @@ class Metric:
 
 
 METRICS = (
-    Metric("psnr_y", "PSNR-Y", "dB", 2),
-    Metric("ssim_y", "SSIM-Y", "", 4),
-    Metric(XPSNR, "XPSNR-Y", "dB", 2),
-    Metric("vmaf_v1", "VMAF v1", "", 2),
-    Metric("vmaf_neg", "VMAF NEG", "", 2),
-    Metric("vmaf", "VMAF 0.6.1", "", 2),
+    Metric("psnr_y", "PSNR-Y", "dB", 2, PSNR_CAP),
+    Metric("ssim_y", "SSIM-Y", "", 4, 1),
+    Metric(XPSNR, "XPSNR-Y", "dB", 2, PSNR_CAP),
+    Metric("vmaf_v1", "VMAF v1", "", 2, 100),
+    Metric("vmaf_neg", "VMAF NEG", "", 2, 100),
+    Metric("vmaf", "VMAF 0.6.1", "", 2, 100),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.evaluate.metrics import psnr_y
+from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 
 CROP_SIDE, ENLARGEMENT = 144, 3  # of automatic crops
 BORDER = 8  # pixels at the borders, which are not scored, are not shown either
@@ -140,7 +140,9 @@ def comparison_panels(
     Labels state the PSNR of the full frame. ``other_models``, names and images, precede ``model``.
     """
     versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model), *frames.others.items()]
-    scored = [(f"{name}  {psnr_y(image, frames.truth):.2f} dB", image) for name, image in versions]
+    scored = [
+        (f"{name}  {min(psnr_y(image, frames.truth), PSNR_CAP):.2f} dB", image) for name, image in versions
+    ]
     first = [("low resolution", frames.low)] if with_low_resolution else []
     return [*first, *scored, ("truth", frames.truth)]
 

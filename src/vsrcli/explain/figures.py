@@ -14,6 +14,7 @@ from vsrcli.explain.pixels import Pixel
 from vsrcli.models.costs import TAPS
 
 MAX_SHIFT = 0.5  # source pixels that have full saturation in a map of shifts
+_MAX_LABELS = 12  # of a curve
 MARK_COLORS = (
     (255, 122, 69),
     (96, 165, 255),
@@ -179,6 +180,11 @@ def log_height(value: float) -> float:
     if not value > LEAST_CHANGE:
         return 0.0
     return min(math.log(value / LEAST_CHANGE) / math.log(MOST_CHANGE / LEAST_CHANGE), 1.0)
+
+
+def is_labelled(number: int, count: int) -> bool:
+    """Return whether a point of a curve, counted from 1, has a label: of many only some have room."""
+    return (number - 1) % -(-count // _MAX_LABELS) == 0
 
 
 def format_change(value: float) -> str:

@@ -105,7 +105,7 @@ def _pixel(found: Explanation, number: int, view: PixelView) -> str:
         parts.append(f"<h4>{escape(title)}</h4>{_bars(title, values, labels, heights)}")
     if influence.memory:
         text = memory_text(influence, found.examined.levels)
-        parts.append(f"<h4>{escape(text)}</h4>{_curve(influence, found.examined.levels, text)}")
+        parts.append(f"<h4>{escape(text)}</h4>{memory_curve(influence, found.examined.levels, text)}")
     return "".join([*parts, "</article>"])
 
 
@@ -151,7 +151,8 @@ def _bars(title: str, values: Sequence[str], labels: Sequence[str], heights: Seq
     )
 
 
-def _curve(influence: Influence, levels: int, text: str) -> str:
+def memory_curve(influence: Influence, levels: int, text: str) -> str:
+    """Return an ``svg`` element: how much each earlier frame matters; ``text`` is its heading."""
     values = influence.memory
     step = (_CHART_WIDTH - 40) / max(len(values) - 1, 1)
     points = [
@@ -167,7 +168,8 @@ def _curve(influence: Influence, levels: int, text: str) -> str:
     for number, (x, y) in enumerate(points, 1):
         beyond = "" if number <= levels else ' class="beyond"'
         parts.append(f'<circle{beyond} cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
-        parts.append(f'<text class="label" x="{x:.1f}" y="{_CURVE_HEIGHT + 24}">-{number}</text>')
+        if figures.is_labelled(number, len(points)):
+            parts.append(f'<text class="label" x="{x:.1f}" y="{_CURVE_HEIGHT + 24}">-{number}</text>')
     listed = ", ".join(f"-{k}: {figures.format_change(value)}" for k, value in enumerate(values, 1))
     return (
         f'<svg class="bars" viewBox="0 0 {_CHART_WIDTH} {_CURVE_HEIGHT + 30}" role="img" '

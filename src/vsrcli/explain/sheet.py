@@ -239,5 +239,6 @@ def _draw_memory(canvas: _Canvas, left: int, top: int, influence: Influence, lev
     for number, (x, y) in enumerate(points, 1):
         inside = number <= levels
         canvas.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=_ACCENT if inside else FOREGROUND)
-        canvas.text(x, top + full + 6, f"-{number}", 11, _MUTED, "ma")
+        if figures.is_labelled(number, len(points)):
+            canvas.text(x, top + full + 6, f"-{number}", 11, _MUTED, "ma")
     return top + full + 28

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vsrcli.compare.inputs import escape_controls
 from vsrcli.explain import figures
 from vsrcli.explain.analysis import Explanation, PixelView
 from vsrcli.explain.attribution import Influence
@@ -31,7 +32,8 @@ def headline(found: Explanation) -> tuple[str, str]:
         "one frame" if not found.examined.levels else f"a window of {2 * found.examined.levels + 1} frames"
     )
     memory = " and a memory" if found.examined.is_recurrent else ""
-    title = f"{found.examined.choice.name} at {format_timestamp(float(moment.time))} of {moment.path.name}"
+    name, time = found.examined.choice.name, format_timestamp(float(moment.time))
+    title = f"{name} at {time} of {escape_controls(moment.path.name)}"
     return title, (
         f"{architecture.summary}. It sees {frames}{memory}, x{scale}, fp32. The source is {width}x{height}; "
         f"columns count from 0 at the left to the right, rows from 0 at the top downwards.{part}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 
 VIDEO_EXTENSIONS = frozenset(
@@ -23,6 +24,11 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Return a sort key for natural order: ``Frame 2`` before ``Frame 10``; case is ignored."""
     parts = re.split(r"([0-9]+)", text)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
+
+
+def replace_undecodable(text: str) -> str:
+    """Return text that can be written: bytes of file names that are not UTF-8 become U+FFFD."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def format_bytes(count: float, *, round_up: bool = False) -> str:

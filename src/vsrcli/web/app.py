@@ -138,7 +138,7 @@ def create_app(settings: Settings) -> Starlette:
     groups = (
         uploads,
         VideoRoutes(store, serializer, uploads),
-        JobRoutes(store, settings, serializer, JobQueue(settings)),
+        JobRoutes(store, settings, serializer, JobQueue(settings), downloads),
         downloads,
         events,
         options,

@@ -27,15 +27,18 @@ def expiry_time(upload: Upload, jobs: Iterable[JobRecord], settings: Settings) -
 def delete_upload(store: Store, settings: Settings, upload: Upload) -> None:
     """Delete an upload and its jobs for their owner; :func:`delete_expired` removes files still in use."""
     for job in store.list_jobs(upload_id=upload.id):
-        delete_job(store, job)
+        delete_job(store, settings, job, is_in_use=lambda id: False)
     store.update_upload(upload.id, deleted=True)
     _purge_upload(store, settings, upload, is_in_use=lambda id: False)
 
 
-def delete_job(store: Store, job: JobRecord) -> None:
-    """Delete a job for its owner; the worker stops it first, :func:`delete_expired` removes its files."""
+def delete_job(store: Store, settings: Settings, job: JobRecord, is_in_use: IsInUse) -> None:
+    """Delete a job for its owner; :func:`delete_expired` removes what still runs or is in use."""
     cancel_job(store, job)
+    present = store.get_job(job.id)
     store.update_job(job.id, deleted=True)
+    if present is not None and not present.is_pending and not is_in_use(job.id):
+        _purge_job(store, settings, job)
 
 
 def cancel_job(store: Store, job: JobRecord) -> None:

@@ -255,6 +255,7 @@ class _JobProcess:
             "size": self._target.stat().st_size,
             "width": width,
             "height": height,
+            "pixel_aspect": video.get("pixel_aspect", 1.0),
             "frames": frames,
             "elapsed_seconds": round(finished - (job.started or finished), 1),
             "preview_times": first_value(messages, "preview_times") or [],

@@ -9,6 +9,7 @@ writes pairs of frames as ``before-N.png`` and ``after-N.png``, and prints ``{"p
 from __future__ import annotations
 
 import json
+import math
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -34,12 +35,14 @@ def describe_video(path: Path) -> dict[str, Any]:
     source = probe(path)
     video = source.video
     ticks = frame_ticks(source)
+    ticks = ticks[ticks >= math.ceil(video.start / video.time_base)]  # packets before show nothing
     span = Fraction(int(ticks[-1] - ticks[0])) * video.time_base if len(ticks) else Fraction(0)
     rate = video.frame_rate or (Fraction(len(ticks) - 1) / span if span else None)
     counted = span + (1 / rate if rate else 0)  # the last frame has a duration, too
     return {
         "width": video.width,
         "height": video.height,
+        "pixel_aspect": float(video.sample_aspect_ratio),
         "fps": None if rate is None else round(float(rate), 3),
         "frames": len(ticks),
         "duration": round(float(max(counted, video.duration or 0)), 3),
@@ -62,7 +65,7 @@ def write_previews(source_path: Path, result_path: Path, folder: Path, count: in
     from vsrcli.media.timing import frame_times
 
     source, result = probe(source_path), probe(result_path)
-    source_times, result_times = frame_times(source), frame_times(result)
+    source_times, result_times = (frame_times(each, start=each.video.start) for each in (source, result))
     frames = min(len(source_times), len(result_times))
     indices = sorted({frames * (2 * number + 1) // (2 * count) for number in range(min(count, frames))})
     preview_times = []

@@ -65,8 +65,16 @@ class VideoRoutes:
 class JobRoutes:
     """The routes of ``/api/jobs``, and the one that creates jobs."""
 
-    def __init__(self, store: Store, settings: Settings, serializer: Serializer, queue: JobQueue) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        serializer: Serializer,
+        queue: JobQueue,
+        downloads: DownloadRoutes,
+    ) -> None:
         self._store, self._settings, self._serializer, self._queue = store, settings, serializer, queue
+        self._downloads = downloads
         self._planning = CapacityLimiter(2)
         self.routes = [
             Route("/api/videos/{video}/jobs", self.create, methods=["POST"]),
@@ -110,7 +118,8 @@ class JobRoutes:
 
     def delete(self, request: Request) -> Response:
         """Delete a job with its result."""
-        delete_job(self._store, require_owned_job(self._store, request))
+        job = require_owned_job(self._store, request)
+        delete_job(self._store, self._settings, job, self._downloads.is_in_use)
         return Response(status_code=204)
 
     def _plan_job(self, upload: Upload, job_request: JobRequest) -> JobRecord:

@@ -10,7 +10,7 @@ from vsrcli.web.settings import Settings
 from vsrcli.web.store import DONE, QUEUED, REJECTED, UPLOADING, JobRecord, Store, Upload
 
 _UPLOAD_FIELDS = ("id", "name", "size", "state", "reason", "code", "created")
-_PROPERTIES = ("width", "height", "fps", "frames", "duration", "audio")
+_PROPERTIES = ("width", "height", "pixel_aspect", "fps", "frames", "duration", "audio")
 _JOB_FIELDS = (
     *("id", "options", "state", "done", "total", "fps", "eta", "message", "code"),
     *("created", "started", "finished"),

@@ -90,7 +90,7 @@ class UploadRoutes:
             raise ApiError(400, "bad_request", "The size of a video has to be known when its upload starts.")
         size = _parse_length(request, "upload-length")
         metadata = _parse_metadata(request.headers.get("upload-metadata", ""))
-        name = _sanitize_name(metadata.get("filename", ""))
+        name = sanitize_name(metadata.get("filename", ""))
         limit = self._settings.max_upload
         if size > limit:
             text = f"{name} is too large ({format_bytes(size)}): this server accepts videos up to "
@@ -307,7 +307,7 @@ def _parse_metadata(header: str) -> dict[str, str]:
     return values
 
 
-def _sanitize_name(name: str) -> str:
+def sanitize_name(name: str) -> str:
     """Return a file name without folders and control characters, of limited length, never empty."""
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(character for character in name if character.isprintable()).strip(" .")

@@ -3,6 +3,7 @@
 import { optionLabel } from "./conversion-form.js";
 import { cloneTemplate, setText } from "./dom.js";
 import * as format from "./format.js";
+import { displayWidth } from "./sizes.js";
 import { currentLanguage, text } from "./texts.js";
 
 export class Comparison {
@@ -15,7 +16,8 @@ export class Comparison {
     this.#job = job;
     const { root, parts } = cloneTemplate("result");
     [this.root, this.#parts] = [root, parts];
-    const { preview_times: times, width, height } = job.result;
+    const { preview_times: times, height } = job.result;
+    const width = displayWidth(job.result);
     parts.comparison.hidden = times.length === 0;
     parts.comparison.style.setProperty("--ratio", width / height);
     parts.canvas.style.setProperty("--native-width", `${width / devicePixelRatio}px`);

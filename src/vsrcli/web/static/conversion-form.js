@@ -54,11 +54,13 @@ export class ConversionForm {
 
   /** Set all texts; again after a change of language. Collapsed where there are conversions already. */
   update(hasJobs) {
+    this.root.classList.toggle("first", !hasJobs);
     if (hasJobs !== this.#isOpen) {
+      const hadFocus = this.root.contains(document.activeElement);
       this.root.open = !hasJobs;
       this.#isOpen = hasJobs;
+      if (hadFocus) this.focus();
     }
-    this.root.classList.toggle("first", !hasJobs);
     if (this.#language === currentLanguage()) return; // an open list of options is not touched
     this.#language = currentLanguage();
     for (const choice of this.#choices) {
@@ -73,6 +75,12 @@ export class ConversionForm {
       select.closest("label").hidden = entries.length < 2;
     }
     this.#show();
+  }
+
+  /** Move the focus to the form: to its summary, or while there is none, to the selected size. */
+  focus() {
+    if (this.root.classList.contains("first")) this.#selected?.radio.focus();
+    else this.root.querySelector("summary").focus();
   }
 
   /** [element, kind, entries] of every select; the default comes first. */

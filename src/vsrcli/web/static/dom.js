@@ -26,12 +26,20 @@ export function setMessage(element, message) {
   else element.removeAttribute("lang");
 }
 
-/** Make these the children of an element, in this order; those in place keep their focus. */
-export function setChildren(parent, children) {
+/**
+ * Make these the children of an element, in this order; those in place keep their focus. The focus of one that is
+ * removed goes to its neighbour, or to the fallback if none is left.
+ */
+export function setChildren(parent, children, fallback) {
+  const previous = [...parent.children];
+  const focused = previous.findIndex((child) => child.contains(document.activeElement));
+  const isLost = focused >= 0 && !children.includes(previous[focused]);
+  const next = previous.slice(focused + 1).find((child) => children.includes(child));
   for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
+  if (isLost) (next ?? children.at(-1) ?? fallback).focus();
 }
 
 /** Set a progress bar to a fraction of 1, or to unknown (null). */

@@ -4,23 +4,24 @@ import { ApiError, request } from "./api.js";
 
 const POLL_INTERVAL = 3000; // milliseconds between two requests while events do not come
 const SILENCE_LIMIT = 10000; // without an event while one is due: a proxy may be buffering them
+const MAX_REQUESTS = 3; // in a row, while events come faster than answers; #watch goes on then
 const RETRY_DELAY = 15000; // until a closed stream of events is opened again
 
 /** Videos by id, kept up to date. */
 export class Feed {
   #videos = new Map();
   #onChange;
-  #onReachable;
+  #onProblem;
   #source = null;
   #lastEvent = 0;
   #request = null; // of all videos, while it runs
   #wasOpened = false;
-  #isOutdated = true; // the last request of all videos has failed, or none was made yet
+  #isOutdated = true; // the last request of all videos has failed or was overtaken, or none was made yet
   #revision = 0; // counts changes by events and by responses
 
-  /** onChange(videos) after every change; onReachable(whether the server answers). */
-  constructor({ onChange, onReachable }) {
-    [this.#onChange, this.#onReachable] = [onChange, onReachable];
+  /** onChange(videos) after every change; onProblem(why the server cannot be asked, null when it answers). */
+  constructor({ onChange, onProblem }) {
+    [this.#onChange, this.#onProblem] = [onChange, onProblem];
   }
 
   get videos() {
@@ -31,10 +32,14 @@ export class Feed {
     return this.#videos.get(id);
   }
 
-  /** Load all videos, and follow changes for as long as the page is open. */
+  /**
+   * Load all videos, and follow changes for as long as the page is open. While it is not visible it polls: browsers
+   * open six connections to a server at once, and each stream of events keeps one.
+   */
   async start() {
     await this.refresh();
     this.#openStream();
+    document.addEventListener("visibilitychange", () => this.#followVisibility());
     setInterval(() => this.#watch(), POLL_INTERVAL);
   }
 
@@ -71,24 +76,36 @@ export class Feed {
 
   async #load() {
     try {
-      let videos, revision;
-      do {
-        revision = this.#revision;
+      let videos;
+      for (let requests = 0, isOlder = true; isOlder && requests < MAX_REQUESTS; requests++) {
+        const revision = this.#revision;
         ({ videos } = await request("GET", "/api/videos"));
-      } while (revision !== this.#revision); // the response may be older than an event that came meanwhile
-      this.#isOutdated = false;
+        isOlder = revision !== this.#revision; // perhaps older than an event that came meanwhile
+        this.#isOutdated = isOlder;
+      }
       this.#videos = new Map(videos.map((video) => [video.id, video]));
-      this.#onReachable(true);
+      this.#onProblem(null);
       this.#onChange(this.videos);
     } catch (error) {
       const isTemporary = error instanceof ApiError && error.isTemporary;
       this.#isOutdated = isTemporary;
-      this.#onReachable(!isTemporary);
+      this.#onProblem(error);
       if (!isTemporary) throw error;
     }
   }
 
+  #followVisibility() {
+    if (document.hidden) {
+      this.#source?.close();
+      this.#source = null;
+    } else {
+      this.#openStream();
+      this.refresh().catch(() => {});
+    }
+  }
+
   #openStream() {
+    if (document.hidden || this.#source) return;
     const source = new EventSource("/api/events");
     this.#source = source;
     source.addEventListener("open", () => {
@@ -96,7 +113,7 @@ export class Feed {
       // No event reports what was deleted while the stream was closed.
       if (this.#wasOpened) this.refresh().catch(() => {});
       this.#wasOpened = true;
-      this.#onReachable(true);
+      this.#onProblem(null);
     });
     for (const kind of ["video", "job", "gone"]) {
       source.addEventListener(kind, (event) => {

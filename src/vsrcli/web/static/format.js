@@ -23,6 +23,10 @@ export function bytes(value) {
 /** A number with at most so many digits after the point. */
 export const count = (value, digits = 0) => number(value, { maximumFractionDigits: digits });
 
+/** Frames per second, with the digits that say something: 12, 3.1, 0.042. */
+export const rate = (value) =>
+  number(value, value < 1 ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: value < 10 ? 1 : 0 });
+
 /** A large count: 9.4 million. */
 export const largeCount = (value) =>
   number(value, { notation: "compact", compactDisplay: "long", maximumFractionDigits: 1 });

@@ -32,6 +32,7 @@ export class JobRow {
   /** Show the present state of a job. */
   update(video, job) {
     const previous = this.#job;
+    const focused = document.activeElement;
     [this.#video, this.#job] = [video, job];
     const { name } = video;
     const parts = this.#parts;
@@ -50,7 +51,15 @@ export class JobRow {
     parts.delete.setAttribute("aria-label", `${text("job.delete_row")} (${this.#resolution})`);
     parts.download.hidden = state !== "done";
     if (state === "done") this.#showResult();
+    this.#keepFocus(focused);
     if (previous && previous.state !== state && state !== "queued") announce(text(`job.${state}_announced`, { name }));
+  }
+
+  /** Move the focus to the first button that is shown if the one that had it is hidden now. */
+  #keepFocus(focused) {
+    const { download, repeat, cancel, delete: deletion } = this.#parts;
+    const buttons = [download, repeat, cancel, deletion];
+    if (buttons.includes(focused) && focused.hidden) buttons.find((button) => !button.hidden).focus();
   }
 
   /** Show why it failed; messages of the command itself are in English. */
@@ -87,7 +96,7 @@ export class JobRow {
       fraction = done / total;
       const frames = text("job.frames", { done: format.count(done), total: format.count(total) });
       const details = [format.percent(fraction), frames];
-      if (fps) details.push(text("job.fps", { fps: format.count(fps, fps < 10 ? 1 : 0) }));
+      if (fps) details.push(text("job.fps", { fps: format.rate(fps) }));
       if (eta != null && done < total) details.push(format.remainingTime(eta));
       status = done >= total ? text("job.finishing") : details.join(" · ");
       this.#announceQuarter(fraction);

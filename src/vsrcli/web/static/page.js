@@ -1,7 +1,7 @@
 // The page: uploads, videos on the server, and their conversions.
 
-import { ApiError, request } from "./api.js";
-import { announce, setChildren, setText } from "./dom.js";
+import { ApiError, localizeError, request } from "./api.js";
+import { announce, setChildren, setMessage, setText } from "./dom.js";
 import { setUpDropzone } from "./dropzone.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
@@ -14,12 +14,13 @@ const part = (id) => document.getElementById(id);
 const cards = new Map(); // by the video's id, and by the upload's key
 let options, feed, uploads;
 let isLoaded = false;
+let problem = null; // why the server cannot be asked: an error
 
 function show() {
   if (!uploads || !isLoaded) return;
   const entries = uploads.all.filter((upload) => !feed.video(upload.id)).map((upload) => [null, upload]);
   for (const video of feed.videos.reverse()) {
-    if (!uploads.isBeingCreated(video)) entries.push([video, uploads.forVideo(video) ?? null]);
+    if (!uploads.isHidden(video)) entries.push([video, uploads.forVideo(video) ?? null]);
   }
   const shown = entries.map(([video, upload]) => {
     const card = cards.get(video?.id) ?? cards.get(upload?.key) ?? new VideoCard({ feed, uploads, options });
@@ -29,7 +30,7 @@ function show() {
     return card;
   });
   for (const [key, card] of cards) if (!shown.includes(card)) cards.delete(key);
-  setChildren(part("list"), shown.map(({ root }) => root));
+  setChildren(part("list"), shown.map(({ root }) => root), part("videos"));
   part("empty").hidden = shown.length > 0;
   part("dropzone").classList.toggle("small", shown.length > 0);
   showTitle();
@@ -55,14 +56,22 @@ function showLimits() {
   setText(part("retention"), text("videos.retention", { time: format.duration(options.keep) }));
 }
 
+const isTemporary = (error) => error instanceof ApiError && error.isTemporary;
+
+/** Say why the page stands still, or null: it does not; again after a change of language. */
+function showProblem(error) {
+  problem = error;
+  setMessage(part("offline"), error && (isTemporary(error) ? { text: text("offline") } : localizeError(error)));
+}
+
 /** Repeat an action until the server answers: without its limits there is nothing to show. */
 async function retryUntilReachable(action) {
   for (;;) {
     try {
       return await action();
     } catch (error) {
-      if (!(error instanceof ApiError && error.isTemporary)) throw error;
-      part("offline").hidden = false;
+      if (!isTemporary(error)) throw error;
+      showProblem(error);
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
     }
   }
@@ -77,7 +86,10 @@ async function start() {
       uploads.cancelDeleted(videos);
       show();
     },
-    onReachable: (isReachable) => (part("offline").hidden = isReachable),
+    onProblem: (error) => {
+      if (problem && !error) uploads.retryNow();
+      showProblem(error);
+    },
   });
   uploads = new UploadQueue({
     feed,
@@ -93,6 +105,7 @@ async function start() {
     uploads.add(files);
   });
   setUpLanguageLinks(() => {
+    showProblem(problem);
     showLimits();
     show();
   });
@@ -101,4 +114,9 @@ async function start() {
   await uploads.forgetUnknown();
 }
 
-await start();
+try {
+  await start();
+} catch (error) {
+  showProblem(error);
+  if (!(error instanceof ApiError)) throw error;
+}

@@ -10,39 +10,52 @@ const NAMED_SIZES = {
 };
 const MAX_DEFAULT_PIXELS = 3840 * 2160;
 
-const even = (side) => Math.max(2 * Math.round(side / 2), 2);
+const TOLERANCE = 1e-6; // the server computes with fractions
+
+/** The nearest integer, of two the even one, as Python rounds. */
+function round(value) {
+  const below = Math.floor(value);
+  return Math.abs(value - below - 0.5) < TOLERANCE ? below + (below % 2) : Math.round(value);
+}
+
+const even = (side) => Math.max(2 * round(side / 2), 2);
+
+/** Width of a video or a result in square pixels. */
+export const displayWidth = ({ width, pixel_aspect: pixelAspect }) => width * (pixelAspect ?? 1);
 
 /** Factor by which {scale}, {size} or {height} enlarges, before sides are rounded; null for an unknown size. */
 function requestedFactor(video, { scale, size, height }) {
   if (height != null) return height / video.height;
   if (size == null) return Number(scale ?? 4);
   if (!(size in NAMED_SIZES)) return null;
-  const sides = [video.width, video.height].sort((a, b) => b - a); // as if it were wider than high
-  return Math.min(...sides.map((side, index) => NAMED_SIZES[size][index] / side));
+  const sides = [displayWidth(video), video.height].sort((a, b) => b - a); // as if it were wider than high
+  const factor = Math.min(...sides.map((side, index) => NAMED_SIZES[size][index] / side));
+  return factor * Math.max(video.pixel_aspect ?? 1, 1); // the larger one of both directions
 }
 
 /** The factor of the network that makes a size: the smallest one that reaches it, else the largest. */
 export function nativeScale(video, body, scales) {
   const factor = requestedFactor(video, body);
   const ordered = [...new Set(scales)].sort((a, b) => a - b);
-  return ordered.find((scale) => scale >= factor) ?? ordered.at(-1);
+  return ordered.find((scale) => scale >= factor - TOLERANCE) ?? ordered.at(-1);
 }
 
-/** Size of the result for {scale}, {size} or {height}; null for a size that is not known here. */
+/** Size of the result for {scale}, {size} or {height}; null for an unknown size. A size has square pixels. */
 export function resultSize(video, { scale, size, height }) {
   if (size != null) {
     if (!(size in NAMED_SIZES)) return null;
     let [maxWidth, maxHeight] = NAMED_SIZES[size];
-    if (video.width < video.height) [maxWidth, maxHeight] = [maxHeight, maxWidth];
-    const factor = Math.min(maxWidth / video.width, maxHeight / video.height);
+    const shownWidth = displayWidth(video);
+    if (shownWidth < video.height) [maxWidth, maxHeight] = [maxHeight, maxWidth];
+    const factor = Math.min(maxWidth / shownWidth, maxHeight / video.height);
     return {
-      width: video.width * factor > maxWidth - 0.001 ? maxWidth : even(video.width * factor),
+      width: shownWidth * factor > maxWidth - 0.001 ? maxWidth : even(shownWidth * factor),
       height: video.height * factor > maxHeight - 0.001 ? maxHeight : even(video.height * factor),
     };
   }
   if (height != null) return { width: even((video.width * height) / video.height), height };
   const factor = Number(scale ?? 4);
-  return { width: Math.round(video.width * factor), height: Math.round(video.height * factor) };
+  return { width: round(video.width * factor), height: round(video.height * factor) };
 }
 
 /** Sizes to choose from: [{body: {scale} or {size}, width, height, isAllowed, isDefault}, ...]. */

@@ -1,7 +1,8 @@
 // All uploads: two at a time, rejected at once where the limits are known.
 
 import { ApiError, request } from "./api.js";
-import { findUnfinished, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
+import { OtherWindows } from "./other-windows.js";
+import { findUnfinished, nameOnServer, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
 
 const MAX_ACTIVE = 2;
 
@@ -11,13 +12,18 @@ export class UploadQueue {
   #limits;
   #onChange;
   #onDone;
+  #otherWindows;
 
   /** feed: videos on the server; onChange() after every change; onDone(upload) after one has finished, a promise. */
   constructor({ feed, limits, onChange, onDone }) {
     this.#feed = feed;
     this.#limits = limits;
     [this.#onChange, this.#onDone] = [onChange, onDone];
-    addEventListener("online", () => this.#uploads.forEach((upload) => upload.retryNow()));
+    this.#otherWindows = new OtherWindows({
+      listOwn: () => this.#uploads.filter(({ id, isFinished }) => id && !isFinished).map(({ id }) => id),
+      onChange,
+    });
+    addEventListener("online", () => this.retryNow());
     addEventListener("beforeunload", (event) => {
       if (this.#uploads.some((upload) => upload.isActive)) event.preventDefault();
     });
@@ -25,7 +31,7 @@ export class UploadQueue {
 
   /** All uploads, newest first. */
   get all() {
-    return [...this.#uploads].reverse();
+    return this.#uploads.filter(({ state }) => state !== "cancelled").reverse();
   }
 
   /** The upload of a video. */
@@ -33,11 +39,18 @@ export class UploadQueue {
     return this.#uploads.find(({ id }) => id === video.id);
   }
 
-  /** Whether the server has announced a video before it has answered the request that creates it. */
-  isBeingCreated(video) {
-    const matches = ({ id, isActive, file }) =>
-      !id && isActive && file.name === video.name && file.size === video.size;
-    return video.state === "uploading" && !this.forVideo(video) && this.#uploads.some(matches);
+  /** Whether another window is uploading a video. */
+  isElsewhere(video) {
+    return this.#otherWindows.isUploading(video.id);
+  }
+
+  /** Whether a video is none of its own: its creation is not answered yet, or its upload is cancelled. */
+  isHidden(video) {
+    const upload = this.forVideo(video);
+    if (upload) return upload.state === "cancelled";
+    const matches = ({ isCreating, file }) =>
+      isCreating && file.size === video.size && nameOnServer(file.name) === video.name;
+    return video.state === "uploading" && this.#uploads.some(matches);
   }
 
   /** Remove the browser's records of videos that are not on the server any more. */
@@ -62,14 +75,20 @@ export class UploadQueue {
     return match !== null;
   }
 
+  /** Continue uploads whose connection is lost: the server can be reached again. */
+  retryNow() {
+    for (const upload of this.#uploads) upload.retryNow();
+  }
+
   /** Stop an upload, and delete what has been received. */
   async cancel(upload) {
-    const { id } = upload;
     upload.cancel();
+    const id = await upload.waitForId();
     if (id) {
       await request("DELETE", `/api/videos/${id}`).catch(() => {});
       this.#feed.remove("video", id);
     }
+    this.remove(upload);
   }
 
   /** Remove an upload from the list. */
@@ -82,7 +101,10 @@ export class UploadQueue {
   cancelDeleted(videos) {
     for (const upload of this.#uploads) {
       const isOnServer = videos.some(({ id }) => id === upload.id);
-      if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) upload.cancel();
+      if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) {
+        upload.cancel();
+        this.remove(upload);
+      }
       upload.wasOnServer ||= isOnServer;
     }
   }
@@ -98,7 +120,6 @@ export class UploadQueue {
 
   #handleChange(upload) {
     if (upload.state === "done") this.#onDone(upload).finally(() => this.remove(upload));
-    if (upload.state === "cancelled") this.remove(upload);
     if (!upload.isActive) this.#startNext();
     this.#onChange();
   }

@@ -14,6 +14,27 @@ let nextKey = 0;
 /** Identity of a file when it is chosen again. */
 const fingerprint = (file) => PREFIX + [file.name, file.type, file.size, file.lastModified].join("-");
 
+const MAX_NAME_BYTES = 200;
+const MAX_SUFFIX_LENGTH = 16; // with its dot
+const NOT_PRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu; // as Python's isprintable says
+
+/** The name that the server gives a file: the arithmetic is that of web/uploads.py. */
+export function nameOnServer(fileName) {
+  const path = fileName.normalize("NFC").replaceAll("\\", "/");
+  const name = path.split("/").at(-1).replaceAll(NOT_PRINTABLE, "").replace(/^[ .]+|[ .]+$/g, "");
+  const dot = name.lastIndexOf(".");
+  const [stem, suffix] = dot > 0 ? [name.slice(0, dot), name.slice(dot)] : [name, ""];
+  const shortSuffix = [...suffix].slice(0, MAX_SUFFIX_LENGTH).join("");
+  const countBytes = (content) => new TextEncoder().encode(content).length;
+  let [shortStem, left] = ["", MAX_NAME_BYTES - countBytes(shortSuffix)];
+  for (const character of stem) {
+    left -= countBytes(character);
+    if (left < 0) break;
+    shortStem += character;
+  }
+  return shortStem + shortSuffix || "video";
+}
+
 const idOf = (url) => url.split("/").at(-1);
 
 /** Uploads that this browser has stored: [{id, ...record of tus}]. */
@@ -38,7 +59,7 @@ export async function findUnfinished(file, videos) {
     const record = records.find(({ id }) => id === video.id);
     const isSame = record
       ? record.urlStorageKey.startsWith(`tus::${fingerprint(file)}::`)
-      : video.name === file.name && video.size === file.size;
+      : video.name === nameOnServer(file.name) && video.size === file.size;
     if (isSame) return { video, record };
   }
   return null;
@@ -49,6 +70,7 @@ export class Upload {
   #tusUpload = null;
   #history = []; // recent progress, for the rate
   #onChange;
+  #onCreationEnd = null;
 
   constructor(file, onChange, { video, record } = {}) {
     this.file = file;
@@ -59,6 +81,7 @@ export class Upload {
     this.error = null;
     this.record = record;
     this.wasOnServer = Boolean(video);
+    this.isCreating = false; // the request that creates it on the server is under way
     this.#onChange = onChange;
   }
 
@@ -81,34 +104,52 @@ export class Upload {
 
   /** Start, or resume after a pause. */
   start() {
-    this.#tusUpload ??= this.#createTusUpload();
     this.#history = [];
     this.#setState("uploading");
+    if (this.isCreating) return;
+    this.#tusUpload ??= this.#createTusUpload();
+    this.isCreating = !this.id;
     this.#tusUpload.start();
   }
 
   pause() {
-    this.#tusUpload?.abort();
+    this.#abort();
     this.#setState("paused");
   }
 
   /** Retry at once: the network is back. */
   retryNow() {
-    if (this.state !== "retrying" && this.state !== "stopped") return;
-    this.#tusUpload.abort().then(() => this.start());
+    if (this.isCreating || (this.state !== "retrying" && this.state !== "stopped")) return;
+    Promise.resolve(this.#tusUpload?.abort()).then(() => this.start());
   }
 
   /** Stop for good; the caller deletes the video, if there is one. */
   cancel() {
-    this.#tusUpload?.abort();
-    if (this.#tusUpload) this.#removeRecord();
+    this.#abort();
+    if (this.id) this.#removeRecord();
     this.#setState("cancelled");
+  }
+
+  /** Resolve to its id on the server, or null, once no request that creates it is under way. */
+  async waitForId() {
+    if (this.isCreating) await new Promise((resolve) => (this.#onCreationEnd = resolve));
+    return this.id;
   }
 
   /** Reject the file with an error. */
   reject(error) {
     this.error = error;
     this.#setState("rejected");
+  }
+
+  /** Stop sending. The server may carry out a request that creates the upload all the same, so that one goes on. */
+  #abort() {
+    if (!this.isCreating) this.#tusUpload?.abort();
+  }
+
+  #endCreation() {
+    this.isCreating = false;
+    this.#onCreationEnd?.();
   }
 
   #setState(state) {
@@ -131,12 +172,14 @@ export class Upload {
       onUploadUrlAvailable: () => {
         tusUpload.options.endpoint = null;
         this.id = idOf(tusUpload.url);
+        this.#endCreation();
+        if (!this.isActive) tusUpload.abort(); // paused or cancelled meanwhile
         this.#onChange(this);
       },
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        const canRetry = status < 400 || status >= 500 || status === 409 || status === 423;
-        if (canRetry && this.state !== "paused") this.#setState("retrying");
+        const canRetry = this.isActive && (status < 400 || status >= 500 || status === 409 || status === 423);
+        if (canRetry) this.#setState("retrying");
         return canRetry;
       },
       onProgress: (sent) => this.#handleProgress(sent),
@@ -156,13 +199,18 @@ export class Upload {
   }
 
   #handleError(error) {
+    this.#endCreation();
+    if (this.state === "cancelled") return;
     const status = error.originalResponse?.getStatus() ?? 0;
     if (status >= 400 && status < 500) {
       this.#removeRecord();
       const body = error.originalResponse.getBody();
       const code = CODES_WITHOUT_BODY[status];
       this.reject(body || !code ? ApiError.fromBody(body) : new ApiError({ code }));
-    } else this.#setState("stopped");
+    } else {
+      this.#tusUpload = null; // its attempts are used up; the next one resumes by the id
+      if (this.state !== "paused") this.#setState("stopped");
+    }
   }
 
   async #removeRecord() {

@@ -73,7 +73,8 @@ export class VideoCard {
     const [video, upload, parts] = [this.#video, this.#upload, this.#parts];
     // All bytes are handed to the network, but only the server knows whether they have arrived.
     const isInTransit = upload?.state === "checking" && video?.state === "uploading";
-    const storedState = video?.state === "checking" ? "checking" : "interrupted";
+    const isElsewhere = Boolean(video && !upload && this.#uploads.isElsewhere(video));
+    const storedState = video?.state === "checking" ? "checking" : isElsewhere ? "elsewhere" : "interrupted";
     const state = isInTransit ? "uploading" : (upload?.state ?? storedState);
     const isChecking = state === "checking" || state === "done";
     const isShown = !isRejected && (upload || video?.state === "uploading" || video?.state === "checking");
@@ -86,8 +87,8 @@ export class VideoCard {
     setText(parts.status, status);
     parts.pause.hidden = !upload || !["uploading", "retrying"].includes(state);
     parts.resume.hidden = !upload || !["paused", "stopped"].includes(state);
-    parts.chooseAgain.hidden = Boolean(upload) || isChecking;
-    parts.cancel.hidden = isChecking;
+    parts.chooseAgain.hidden = Boolean(upload) || isChecking || isElsewhere;
+    parts.cancel.hidden = isChecking || isElsewhere;
     if (upload) parts.mismatch.hidden = true;
   }
 
@@ -118,7 +119,7 @@ export class VideoCard {
       rows.set(job.id, row);
     }
     this.#rows = rows;
-    setChildren(jobs, [...rows.values()].reverse().map(({ root }) => root));
+    setChildren(jobs, [...rows.values()].reverse().map(({ root }) => root), this.#form);
   }
 
   async #resumeFromFile() {
