@@ -348,6 +348,7 @@ def test_impossible_comparisons_are_refused(vsr: Vsr, trio: Trio, tmp_path: Path
     page = tmp_path / "page.html"
     vsr("compare", trio[0], "-o", page).fails(2, "name two or more")
     vsr("compare", trio[0], tmp_path / "missing.mkv", "-o", page).fails(1, "missing.mkv")
+    vsr("compare", trio[0], ".").fails(1, "is a folder")
     vsr("compare", *trio[:2], "-o", page, "--at", "9").fails(1, "--at 9", "before 0.5")
     vsr("compare", *trio, "-o", tmp_path / "f.mkv", "--layout", "split").fails(2, "two videos, not 3")
     vsr("compare", *trio[:2], "-o", tmp_path / "f.jpg").fails(1, "f.jpg")
