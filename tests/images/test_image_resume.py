@@ -18,7 +18,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
-from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
+from vsrcli.errors import DecodeError, EncodeError, InputError, OutputError, VsrError
 from vsrcli.images import writer
 from vsrcli.images.naming import NAME_WILDCARD
 from vsrcli.media.output_plan import EncodeOptions
@@ -204,8 +204,18 @@ def test_results_in_the_folder_of_their_sources(source: Path, tmp_path: Path, sa
         f"{prefix}{number:03d}.png" for prefix in ("f", "x-") for number in range(1, COUNT + 1)
     )
     assert hidden(folder) == []
-    with pytest.raises(OutputError, match=r"x-001\.png exists, and 13 more"):
+    with pytest.raises(OutputError if same_size else InputError, match=r"x-\d+\.png (is the input|has)"):
         upscale(folder, target, options)
+
+
+def test_originals_that_are_named_as_results_are_not_replaced(tmp_path: Path) -> None:
+    folder = write_named(tmp_path / "in", "a", 5)
+    for number, file in enumerate(sorted(folder.iterdir())[:2], 1):
+        file.rename(folder / f"{number}.png")
+    before = contents(folder)
+    with pytest.raises(OutputError, match=r"[12]\.png is the input itself"):
+        upscale(folder, folder / "%d.png", replace(OPTIONS, encode=EncodeOptions(overwrite=True)))
+    assert contents(folder) == before
 
 
 def test_images_of_sources_that_are_gone_stay(tmp_path: Path) -> None:

@@ -242,6 +242,8 @@ def test_a_bit_rate_replaces_the_default_quality(sample: Sample, tmp_path: Path,
     rate = (("b:v", "2M"),)
     assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate), "crf") is None
     assert option(plan(sample(media.cfr), tmp_path / "a.mp4", extra=rate, crf=20), "crf") == "20"
+    none = (("b:v", "0"),)  # as VP9 is told to keep a quality
+    assert option(plan(sample(media.cfr), tmp_path / "a.webm", extra=none), "crf") == "24"
 
 
 def test_sample_entry_of_the_user(sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -190,6 +191,13 @@ def test_strength_starts_at_what_sharp_weights_were_trained_from(
     assert mix_looks(trained_from(natural.card["sha256"]), 0) == natural
     with pytest.raises(UsageError, match="leave --strength out"):
         mix_looks(trained_from("missing"), 0.5)
+    later = folder / "later-sharp.weights.h5"  # trained on from the sharp ones
+    shutil.copyfile(sharp_path, later)
+    first = trained_from("other").card["sha256"]
+    later.with_name("later-sharp.json").write_text(
+        json.dumps(card | {"sha256": "later", "init": {"name": "any", "sha256": first}})
+    )
+    assert mix_looks(read_weights(later), 0).path == own["natural"]
     card_path.write_text(json.dumps(card))
     assert mix_looks(read_weights(sharp_path), 0) == natural
 

@@ -26,7 +26,7 @@ def prepare_stdio() -> None:
     """Open standard streams that are closed, and make writing to stderr safe against a reader that leaves.
 
     Otherwise the next file that is opened would become stdin, stdout or stderr. What stdout cannot encode,
-    such as file names that are not Unicode, becomes an escape, as JSON has them.
+    such as file names that are not Unicode, becomes an escape.
     """
     for descriptor in range(3):
         try:
@@ -34,7 +34,7 @@ def prepare_stdio() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
     sys.stdout = sys.stdout or _open_for_writing(1)
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.stderr = BrokenPipeSafeStream(sys.stderr or _open_for_writing(2))
 

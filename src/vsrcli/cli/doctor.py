@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vsrcli.cli.help import Command
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import verbose_option
 from vsrcli.errors import VsrError
 
@@ -53,7 +53,7 @@ def doctor(as_json: bool, cluster: str | None, verbose: int) -> None:
         if not as_json:
             _print(finding)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+        click.echo(json_text([asdict(finding) for finding in findings], indent=2))
     problems = sum(finding.state == "problem" for finding in findings)
     if problems:
         raise VsrError(

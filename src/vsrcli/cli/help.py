@@ -118,11 +118,10 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See ``click.Command``."""
-        typed = list(args)
-        rest = super().parse_args(ctx, args)
-        if not isinstance(self, click.Group) and not ctx.resilient_parsing and "" in typed:
-            self._refuse_empty_names(ctx, typed)
-        return rest
+        may_be_empty = any(each == "" or each[-1] == "=" for each in args)
+        if may_be_empty and not isinstance(self, click.Group) and not ctx.resilient_parsing:
+            self._refuse_empty_names(ctx, list(args))
+        return super().parse_args(ctx, args)
 
     def _refuse_empty_names(self, ctx: click.Context, typed: list[str]) -> None:
         values, _, _ = self.make_parser(ctx).parse_args(typed)

@@ -67,6 +67,8 @@ def _line(message_type: str, content: dict[str, Any]) -> str:
 def json_text(content: Any, **options: Any) -> str:
     r"""Return JSON that can be written: a byte of a file name that is not UTF-8 becomes ``\udce9``, for e9.
 
+    Where stdout has another encoding than UTF-8, all that it lacks is escaped so.
+
     Args:
         content: serializable as JSON.
         options: of ``json.dumps``.
@@ -74,6 +76,7 @@ def json_text(content: Any, **options: Any) -> str:
     text = json.dumps(content, ensure_ascii=False, **options)
     try:
         text.encode()
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return json.dumps(content, **options)
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Group
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.models_export import export
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.types import ModelParam
@@ -48,7 +48,7 @@ def models(context: click.Context, as_json: bool, verbose: int) -> None:
         return
     own, imported = _collect_models(), _collect_imported()
     if as_json:
-        click.echo(json.dumps([*own, *imported], indent=2, ensure_ascii=False))
+        click.echo(json_text([*own, *imported], indent=2))
     else:
         _print_models(own, imported)
 
@@ -83,13 +83,13 @@ def inspect(context: click.Context, model: str, as_json: bool, verbose: int) -> 
         if as_json:
             stated = {} if file is None else asdict(file)
             content = {"name": name, "path": str(path), "usable": False, "reason": str(error), **stated}
-            click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+            click.echo(json_text(content, indent=2))
         elif file is not None:
             _print_lines([name, *_describe_file(path, file)])
         raise
     if as_json:
         content = {"name": name, "path": str(path), "usable": True, **asdict(file), **description.to_json()}
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        click.echo(json_text(content, indent=2))
     else:
         _print_lines([name, *_describe_file(path, file), *_describe_model(description)])
 

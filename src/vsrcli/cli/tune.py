@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
+from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import from_command_line, quiet_option, verbose_option
 from vsrcli.cli.types import DeviceParam, DimensionsParam, ScaleParam, SizeParam
 from vsrcli.cli.upscale_options import network_options
@@ -147,7 +147,7 @@ def tune(
         )
         cancel.raise_if_cancelled()
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+        click.echo(json_text(report.as_dict(), indent=2))
         return
     if not quiet:
         print_report(report)

@@ -13,7 +13,7 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,19 +97,19 @@ class MatchedFiles:
     is_single_file: bool = False
 
 
-def match_files(path: Path, target: Path | None = None) -> MatchedFiles | None:
+def match_files(path: Path, results: Collection[Path] = ()) -> MatchedFiles | None:
     """Return the files that an input means; None if it does not exist and is no pattern.
 
     Args:
         path: as typed.
-        target: of the run, whose results in the same folder are no input; None: there is none.
+        results: files that are no input of a folder or glob pattern: an interrupted run has written them.
 
     Raises:
         InputError: a folder or pattern without images, a gap in the numbers, or several formats.
     """
     try:
         if path.is_dir():
-            files = _without_results(_images_in(path), target)
+            files = [file for file in _images_in(path) if file not in results]
             return _sorted_one_format(files, f"{path} is a folder, but holds no images")
         if path.is_file():
             return MatchedFiles((path,), is_single_file=True)
@@ -119,9 +119,8 @@ def match_files(path: Path, target: Path | None = None) -> MatchedFiles | None:
         if glob.has_magic(str(path)) and not os.path.lexists(path):
             names = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - all of it is a pattern
             files = [file for file in names if file.is_file() and is_image_name(file)]
-            return _sorted_one_format(
-                _without_results(files, target), f"{path}: no image matches this pattern"
-            )
+            files = [file for file in files if file not in results]
+            return _sorted_one_format(files, f"{path}: no image matches this pattern")
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     return None
@@ -130,25 +129,6 @@ def match_files(path: Path, target: Path | None = None) -> MatchedFiles | None:
 def is_image_name(path: Path) -> bool:
     """Return whether a path has the extension of a supported image format."""
     return path.suffix.lower() in FORMAT_BY_EXTENSION
-
-
-def _without_results(files: Sequence[Path], target: Path | None) -> Sequence[Path]:
-    """Leave out the images that earlier runs have written among their input, by the pattern of a target.
-
-    Results are numbered from 1, and no more than the other images. Where other numbers match the pattern, all
-    images are input: then nothing can replace any of them.
-    """
-    pattern = None if target is None or not is_image_name(target) else parse_pattern(target.name)
-    if target is None or pattern is None or target.is_dir():
-        return files
-    folder, rest, numbers = os.path.realpath(target.parent), [], []
-    for file in files:
-        number = pattern.parse(file.name)
-        if number is None or os.path.realpath(file.parent) != folder:
-            rest.append(file)
-        else:
-            numbers.append(number)
-    return rest if all(1 <= number <= len(rest) for number in numbers) else files
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -18,13 +18,15 @@ from typing import IO, Any
 
 from vsrcli.errors import InputError
 from vsrcli.images import exr, png, tiff
-from vsrcli.images.naming import MatchedFiles, is_image_name, match_files
+from vsrcli.images.naming import MatchedFiles, is_image_name, match_files, parse_pattern
+from vsrcli.images.publish import published_files
 from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, oriented_size, parse_orientation
 from vsrcli.media.color import PRIMARIES, TRANSFERS
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import probe
 from vsrcli.media.safety import MAX_PIXELS
 from vsrcli.media.types import Color, ImageSequence, Source, VideoStream
+from vsrcli.system.files import workdir_for
 from vsrcli.system.signals import raise_if_cancelled
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -54,7 +56,7 @@ def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | 
     Args:
         path: as typed by the user, see :mod:`vsrcli.images.naming`.
         frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
-        target: see :func:`~vsrcli.images.naming.match_files`.
+        target: of the run, if there is one; what it has written among its input is no input.
 
     Returns:
         An :class:`~vsrcli.media.types.ImageSequence` for images.
@@ -63,10 +65,24 @@ def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | 
         InputError: see :func:`vsrcli.media.probe.probe`; or the images are no sequence: there are gaps,
             several sizes or several formats.
     """
-    matched = match_files(path, target)
+    matched = match_files(path, _results_among(path, target))
     if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
         return probe(path)
     return _probe_sequence(path, matched, frame_rate, target)
+
+
+def _results_among(path: Path, target: Path | None) -> set[Path]:
+    """Return the images of an interrupted run with a pattern as its target that lie beside its input.
+
+    They are named as the input's files are.
+    """
+    folder = path if path.is_dir() else path.parent
+    if target is None or not is_image_name(target) or parse_pattern(target.name) is None or target.is_dir():
+        return set()
+    if os.path.realpath(target.parent) != os.path.realpath(folder):
+        return set()
+    stamps = published_files(workdir_for(target))
+    return {folder / name for name, stamp in stamps.items() if stamp.matches(folder / name)}
 
 
 def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:

@@ -44,6 +44,7 @@ NATURAL, SHARP = LOOKS = (DEFAULT_LOOK, "sharp")
 SHARP_SUFFIX = f"-{SHARP}"
 _SHARP_DEGRADATIONS = ("footage", DEFAULT_DEGRADATION)  # where there are several, in order of preference
 _UNFINISHED = ".new-"
+_MAX_GENERATIONS = 16  # of sharp weights that were trained on
 _KEPT_SECONDS = 30 * 24 * 3600  # of mixed weights that nobody has asked for since
 
 
@@ -197,8 +198,8 @@ def mix_looks(sharp: Weights, strength: float) -> Weights:
     natural = find_counterpart(sharp)
     if natural is None:
         raise UsageError(
-            f"--strength {strength:g} lies between natural and sharp weights, and {sharp.name} has "
-            "no natural ones of its sizes beside it: leave --strength out"
+            f"--strength {strength:g} lies between natural and sharp weights, and those that {sharp.name} "
+            "was trained from are neither beside it nor in the usual folders: leave --strength out"
         )
     if strength == 0:
         return natural
@@ -221,13 +222,25 @@ def find_counterpart(weights: Weights) -> Weights | None:
         sizes = sorted(each.architecture.options.items())
         return card["architecture"], each.scale, card.get("phase", "centre"), sizes
 
-    init = weights.card.get("init")
-    stated = init.get("sha256") if isinstance(init, dict) else None
-    candidates = _weights_by_sha256(stated, weights.path.parent) if stated else weights_in_order()
-    found = [each for each in candidates if each.look == NATURAL and network(each) == network(weights)]
+    ancestor, stated = weights, _initial_sha256(weights)
+    for _ in range(_MAX_GENERATIONS if stated else 0):
+        ancestors = _weights_by_sha256(_initial_sha256(ancestor), weights.path.parent)
+        found = [each for each in ancestors if network(each) == network(weights)]
+        if not found or found[0].look == NATURAL:
+            return found[0] if found else None
+        ancestor = found[0]  # sharp ones, which were trained on
     if stated:
-        return found[0] if found else None
+        return None
+    found = [
+        each for each in weights_in_order() if each.look == NATURAL and network(each) == network(weights)
+    ]
     return min(found, key=lambda each: each.card["degradation"] != DEFAULT_DEGRADATION, default=None)
+
+
+def _initial_sha256(weights: Weights) -> str:
+    """Return the checksum of the weights that a training began with; empty if the card does not state it."""
+    init = weights.card.get("init")
+    return str(init.get("sha256", "")) if isinstance(init, dict) else ""
 
 
 def _weights_by_sha256(sha256: str, first_folder: Path) -> list[Weights]:

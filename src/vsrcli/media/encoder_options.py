@@ -186,7 +186,8 @@ def video_encoder_options(
     result: dict[str, str] = {} if container.muxer != y4m.CONTAINER else {"strict": "-1"}  # above 8 bits
     result |= codec.fixed_options
     quality = quality_args(encoder, options.crf)
-    asks_for_bit_rate = any(_option_key(option) == "b" for option, _ in options.extra)
+    bit_rates = [value for option, value in options.extra if _option_key(option) == "b"]
+    asks_for_bit_rate = any(rate.strip("0.kKmM") for rate in bit_rates)  # 0: none, as some encoders want it
     if quality is not None and (options.crf is not None or not asks_for_bit_rate):
         result[quality[0]] = quality[1]
     preset = options.preset or codec.preset_for(options.effort)

@@ -221,9 +221,11 @@ def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, 
     if stream.kind == "attachment" or not (stream.action == "copy" or is_converted_subtitle):
         return []
     (start, _), end = plan.span, _end_on_clock(plan, source)
-    origin, is_text = format_seconds(plan.time_origin), stream.codec in TEXT_SUBTITLES
+    origin = format_seconds(plan.time_origin)
+    # setts gives a packet when the next one comes, which is too late where packets stand in the order of time
+    is_clamped = stream.codec in TEXT_SUBTITLES and plan.container.muxer in ("mp4", "mov")
     outside = [] if start is None else [f"lt({_PACKET_TIME},{origin})"]
-    if start is not None and is_text:  # what is on the screen at the start stays
+    if start is not None and is_clamped:  # what is on the screen at the start stays
         outside[0] += f"*lt((pts+duration)*tb-0.000001,{origin})"
     if end is not None and is_converted_subtitle:
         outside.append(f"gte({_PACKET_TIME},{format_seconds(end)})")
@@ -231,7 +233,7 @@ def _drop_packets_outside(plan: OutputPlan, source: Source, stream: StreamPlan, 
         outside.append(f"not(st(0,ld(0)+key*not({outside[0]})))")
     if not outside:
         return []
-    clamp = f",{_clamp_to_span(start, plan.time_origin, end)}" if is_text else ""
+    clamp = f",{_clamp_to_span(start, plan.time_origin, end)}" if is_clamped else ""
     return [f"-bsf:{position}", f"noise=amount=0:drop='{'+'.join(outside)}'{clamp}"]
 
 

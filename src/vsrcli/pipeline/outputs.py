@@ -165,9 +165,10 @@ class DirectOutput:
         self.journal = replace(self.journal, warnings=warnings, complete=True)
 
     def _source_fingerprint(self) -> dict[str, str]:
-        """Return what tells whether the source has changed; nothing of stdin, and nothing for stdout, whose
-        bytes are gone already."""
-        if self._job.plan.to_stdout or not self._job.source.is_stored:
+        """Return what tells whether the source has changed, if that matters: not of a part of it, as it may
+        still be recorded, of images, of stdin, and for stdout, whose bytes are gone already."""
+        source, is_part = self._job.source, self._job.plan.span[1] is not None or self._job.options.frames
+        if self._job.plan.to_stdout or not source.is_stored or source.images is not None or is_part:
             return {}
         try:
             return self._job.reader.fingerprint()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from vsrcli.system import signals
@@ -13,8 +15,14 @@ from vsrcli.system.signals import POLL_INTERVAL, raise_if_cancelled
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return ``python -m MODULE ...`` with this interpreter; it imports nothing from the current folder."""
-    return [sys.executable, "-P", "-m", module, *arguments]
+    """Return ``python -m MODULE ...`` with this interpreter.
+
+    It imports nothing from the current folder, unless this program lies in it.
+    """
+    is_here = False
+    with contextlib.suppress(OSError):  # the current folder is gone
+        is_here = Path.cwd() == Path(__file__).parents[2]
+    return [sys.executable, *([] if is_here else ["-P"]), "-m", module, *arguments]
 
 
 def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:

@@ -19,7 +19,7 @@ export class Feed {
   #isOutdated = true; // the last request of all videos has failed or was overtaken, or none was made yet
   #revision = 0; // counts changes by events and by responses
 
-  /** onChange(videos) after every change; onProblem(why the server cannot be asked, null when it answers). */
+  /** onChange(videos, isCertain) after every change, not certain while events may be missing in it; onProblem(why the server cannot be asked, null when it answers). */
   constructor({ onChange, onProblem }) {
     [this.#onChange, this.#onProblem] = [onChange, onProblem];
   }
@@ -59,7 +59,7 @@ export class Feed {
       const jobs = [...others, data].sort((a, b) => a.created - b.created);
       this.#videos.set(video.id, { ...video, jobs });
     }
-    this.#onChange(this.videos);
+    this.#onChange(this.videos, !this.#isOutdated);
   }
 
   /** Remove a video or a job. */
@@ -71,7 +71,7 @@ export class Feed {
         this.#videos.set(video.id, { ...video, jobs: video.jobs.filter((job) => job.id !== id) });
       }
     }
-    this.#onChange(this.videos);
+    this.#onChange(this.videos, !this.#isOutdated);
   }
 
   async #load() {
@@ -85,7 +85,7 @@ export class Feed {
       }
       this.#videos = new Map(videos.map((video) => [video.id, video]));
       this.#onProblem(null);
-      this.#onChange(this.videos);
+      this.#onChange(this.videos, !this.#isOutdated);
     } catch (error) {
       const isTemporary = error instanceof ApiError && error.isTemporary;
       this.#isOutdated = isTemporary;

@@ -81,9 +81,9 @@ async function start() {
   await loadTexts(document.documentElement.lang);
   options = await retryUntilReachable(() => request("GET", "/api/options"));
   feed = new Feed({
-    onChange: (videos) => {
+    onChange: (videos, isCertain) => {
       isLoaded = true;
-      uploads.cancelDeleted(videos);
+      if (isCertain) uploads.cancelDeleted(videos);
       show();
     },
     onProblem: (error) => {
