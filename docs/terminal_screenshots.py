@@ -125,7 +125,7 @@ def svg(screen: pyte.Screen, title: str) -> str:
 def main() -> None:
     scenes = {scene.__name__: scene for scene in (progress, batch, doctor)}
     for name in sys.argv[1:] or scenes:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=DOCS.parents[1], prefix="videos-") as folder:
             screenshot = svg(scenes[name](Path(folder)), f"vsr {'upscale' if name == 'progress' else name}")
         (DOCS / "images").mkdir(exist_ok=True)
         (DOCS / "images" / f"{name}.svg").write_text(screenshot, encoding="utf-8")

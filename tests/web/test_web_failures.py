@@ -119,19 +119,6 @@ def test_events_continue_after_a_failure(
     assert '"event": "publishing events failed"' in (tmp_path / "log").read_text()
 
 
-def test_planning_that_ends_without_message(
-    open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch, sample: Callable[..., Path]
-) -> None:
-    server = open_server()
-    client = server.client()
-    video = client.upload_video(sample(media.cfr).read_bytes())
-    before = server.stored_files()
-    monkeypatch.setattr("vsrcli.web.jobs.job_command", lambda *_: [sys.executable, "-c", ""])
-    assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), 500, "error")
-    assert server.stored_files() == before
-    assert client.videos()[0]["jobs"] == []
-
-
 def end_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server have to end, while its programs would run for ever."""
     token, endless = CancelToken(), [sys.executable, "-c", "import signal; signal.pause()"]
@@ -154,16 +141,26 @@ def test_a_check_that_the_end_of_the_server_cancels_is_repeated(
     assert restarted.same_client(client).wait_for_video("ready")["frames"] == 12
 
 
-def test_planning_that_the_end_of_the_server_cancels(
-    open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch, sample: Callable[..., Path]
+@pytest.mark.parametrize(("server_ends", "status", "code"), [(False, 500, "error"), (True, 503, "stopping")])
+def test_planning_that_ends_without_message(
+    server_ends: bool,
+    status: int,
+    code: str,
+    open_server: Callable[..., LocalServer],
+    monkeypatch: pytest.MonkeyPatch,
+    sample: Callable[..., Path],
 ) -> None:
     server = open_server()
     client = server.client()
     video = client.upload_video(sample(media.cfr).read_bytes())
     before = server.stored_files()
-    end_server(monkeypatch)
-    assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), 503, "stopping")
+    if server_ends:
+        end_server(monkeypatch)
+    else:
+        monkeypatch.setattr("vsrcli.web.jobs.job_command", lambda *_: [sys.executable, "-c", ""])
+    assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), status, code)
     assert server.stored_files() == before
+    assert client.videos()[0]["jobs"] == []
 
 
 def test_web_socket_requests_are_answered_as_others(server: LocalServer) -> None:
