@@ -113,6 +113,31 @@ def test_a_preview_is_aligned_with_its_position_in_the_video(tmp_path: Path, ffm
         plan_comparison([full, part], offset=Fraction(9))
 
 
+@pytest.mark.parametrize(
+    ("at", "late"),
+    [(Fraction(1003, 1000), "0"), (Fraction(1), "0"), (Fraction(1), "0.421"), (Fraction(1, 5), "0.421")],
+)
+def test_an_offset_starts_with_the_first_frame_of_a_preview_at_that_time(
+    at: Fraction, late: str, tmp_path: Path, ffmpeg: Any
+) -> None:
+    full, truth, part = (tmp_path / f"{name}.mkv" for name in ("full", "truth", "part"))
+    pattern, lossless = media.moving_pattern(90, rate="60000/1001"), ("-c:v", "ffv1", "-g", "1")
+    tone = [*media.sine_tone(2), "-map", "0", "-map", "1", "-c:a", "flac"]
+    media.run_ffmpeg("-itsoffset", late, *pattern, *tone, *lossless, full)
+    media.run_ffmpeg(*pattern, *lossless, truth)
+    with Decoder(probe(full), start=at, end=at + 1, ffmpeg=ffmpeg) as decoder:  # as `vsr preview --at`
+        first = next(iter(decoder)).pixels
+    number = next(i for i, pixels in enumerate(decode(truth, ffmpeg)) if np.array_equal(pixels, first))
+    media.run_ffmpeg("-i", truth, "-vf", f"select=gte(n\\,{number}),setpts=PTS-STARTPTS", *lossless, part)
+    comparison = plan_comparison([full, part], truth, offset=at, seconds=Fraction(1, 5))
+    aligned_frames = list(iter_aligned(comparison, ffmpeg=ffmpeg))
+    assert len(aligned_frames) == 12
+    for aligned in aligned_frames:
+        np.testing.assert_array_equal(aligned.images[0], aligned.images[1])
+        np.testing.assert_array_equal(aligned.images[0], aligned.images[2])
+    np.testing.assert_array_equal(aligned_frames[0].images[0], first)
+
+
 def test_a_time_range_has_the_same_frames_as_the_full_comparison(sample: Sample, ffmpeg: Any) -> None:
     path = sample(media.cfr, frames=48)
     every = list(iter_aligned(plan_comparison([path, path]), ffmpeg=ffmpeg))

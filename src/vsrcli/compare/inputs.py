@@ -10,7 +10,7 @@ from pathlib import Path
 from vsrcli.errors import InputError, UsageError
 from vsrcli.media.color import resolve_color
 from vsrcli.media.probe import probe
-from vsrcli.media.timing import last_frame
+from vsrcli.media.timing import first_frame_from, last_frame
 from vsrcli.media.types import Source
 from vsrcli.system.text import replace_undecodable
 
@@ -112,7 +112,8 @@ def plan_comparison(
         labels: one for each video; by default their file names.
         kernel: one of ``KERNELS``.
         start, seconds: start and duration of the comparison; times count from the first frames.
-        offset: time in the first video and in the reference at which the other videos start.
+        offset: time in the first video at which the other videos start, as in ``vsr preview --at``: with its
+            first frame at that time from the file's start or later. The reference starts with the same frame.
 
     Raises:
         InputError: a video cannot be read, has another aspect ratio, or has no frame in the time range.
@@ -122,11 +123,14 @@ def plan_comparison(
         raise UsageError(
             f"--labels names {len(labels)} of {len(paths)} videos: give one for each, separated by commas"
         )
+    sources = [probe(path) for path in paths]
+    origin = _start_of_preview(sources[0], offset) if offset else sources[0].video.start
+    skipped = origin - sources[0].video.start
     videos = [
-        _probe_video(path, label, offset if index == 0 else Fraction(0))
-        for index, (path, label) in enumerate(zip(paths, labels or _unique_names(paths), strict=True))
+        _place_video(source, label, Fraction(0) if index else skipped, offset)
+        for index, (source, label) in enumerate(zip(sources, labels or _unique_names(paths), strict=True))
     ]
-    truth = None if reference is None else _probe_video(reference, reference.name, offset)
+    truth = None if reference is None else _place_video(probe(reference), reference.name, skipped, offset)
     largest = max(videos, key=lambda video: video.source.video.width * video.source.video.height)
     target = (truth or largest).source.video
     all_videos = [*videos, *([truth] if truth else [])]
@@ -165,10 +169,17 @@ def escape_controls(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded)
 
 
-def _probe_video(path: Path, label: str, offset: Fraction) -> ComparedVideo:
-    source = probe(path)
+def _start_of_preview(source: Source, offset: Fraction) -> Fraction:
+    """Return the time of the frame with which ``vsr preview --at OFFSET`` begins."""
+    start = source.start + round(offset * 1000) / Fraction(1000)  # as a preview rounds it
+    first = first_frame_from(source, start)
+    return max(start, source.video.start) if first is None else first
+
+
+def _place_video(source: Source, label: str, skipped: Fraction, offset: Fraction) -> ComparedVideo:
+    """Return a video that is compared from ``skipped`` seconds after its first frame on."""
     video = source.video
-    origin = video.start + offset
+    origin = video.start + skipped
     last = last_frame(source, None)
     end = None
     if last is not None:
@@ -176,7 +187,7 @@ def _probe_video(path: Path, label: str, offset: Fraction) -> ComparedVideo:
     elif video.duration is not None:
         end = video.start + video.duration
     if end is not None and end <= origin:
-        raise InputError(f"{path} ends before --offset {float(offset):g} s; choose another")
+        raise InputError(f"{source.path} ends before --offset {float(offset):g} s; choose another")
     return ComparedVideo(source, escape_controls(label), origin, None if end is None else end - origin)
 
 

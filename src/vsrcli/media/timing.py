@@ -227,6 +227,19 @@ def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
         return True
 
 
+def first_frame_from(source: Source, start: Fraction) -> Fraction | None:
+    """Return the time of the first frame that begins at ``start`` or later, as a decoder with it begins.
+
+    Both are seconds on the container's clock. None: no frame does, or the file states no times.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    times = list(islice(_times_from(source, start), _REORDER_PACKETS))
+    times = times or frame_times(source, start=start, max_count=1)
+    return min(times, default=None)
+
+
 def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
     """Return the last frame that begins before ``end``, and its duration in the source.
 
