@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from clip_samples import frames, write_image_folder, write_lossless_video
 
+from media_samples import run_ffmpeg
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, phase_gain
 from vsrcli.evaluate.clips import ClipFile, find_pairs
-from vsrcli.evaluate.protocol import Protocol, prepare_clip
+from vsrcli.evaluate.others import OtherTool
+from vsrcli.evaluate.protocol import Protocol, exact_truth, prepare_clip
 from vsrcli.inference.engine import ResampleEngine
 
 HIGH = frames()[:, :64, :96]
@@ -71,6 +74,29 @@ def test_existing_low_resolution_scores_like_generated(tmp_path: Path) -> None:
         generated.lanczos,
         generated.model,
     )
+
+
+def test_colours_of_pairs_and_other_tools_are_those_of_upscale(tmp_path: Path) -> None:
+    """Each file is stored in another way, so none may be darker, or decoded with another matrix."""
+    high = frames(0, 7, width=1280, height=64)  # untagged, so BT.709 by its size
+    high[..., 0] //= 2
+    options = "in_color_matrix=bt601:in_range=pc:out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp"
+    write_image_folder(tmp_path / "images", high)
+    video, tool = tmp_path / "hr" / "clip.mkv", OtherTool("tool", tmp_path / "images")
+    video.parent.mkdir()
+    run_ffmpeg(
+        "-i", tmp_path / "images" / "Frame %03d.png", "-vf", f"scale={options},format=yuv420p",
+        "-c:v", "ffv1", video,
+    )  # fmt: skip
+    low = ClipFile(write_image_folder(tmp_path / "lr", high[:, ::4, ::4]), "clip", video)
+    truths = [prepare_clip(low, Protocol("none", 4)).truth]
+    file = ClipFile(video, "clip")
+    truths.append(exact_truth(prepare_clip(file, Protocol("bi", 4)), file))
+    for truth in truths:
+        difference = truth.astype(np.float64) - high
+        assert abs(difference.mean(axis=(0, 1, 2))).max() < 0.3
+    kept = tool.read(video, prepare_clip(low, Protocol("none", 4)))
+    np.testing.assert_array_equal(kept, truths[0])
 
 
 def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from av.error import FFmpegError
 from vsrcli.datasets.decoding import decode_frames
 from vsrcli.datasets.measures import Box
 from vsrcli.errors import OutputError
+from vsrcli.media.conversion import EXACT
 from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.signals import raise_if_cancelled
 
-_EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000  # swscale: bicubic, full chroma, accurate rounding
 _BT709 = 1
 _GOP = 8
 _TAGS = ("colorspace", "color_primaries", "color_trc", "color_range")
@@ -147,9 +147,9 @@ class _ClipWriter:
 def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
     """Return luma and chroma of a frame as 8-bit 4:2:0."""
     if frame.format.is_rgb:
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=_EXACT)
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=EXACT)
     elif frame.format.name not in ("yuv420p", "yuvj420p"):
-        frame = frame.reformat(format="yuv420p", interpolation=_EXACT)
+        frame = frame.reformat(format="yuv420p", interpolation=EXACT)
     return [_pixels(plane) for plane in frame.planes]
 
 

@@ -8,9 +8,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-# swscale's fast conversion to R'G'B' is 1.2 codes too dark on average. Its exact one has these flags of PyAV:
-# BICUBIC, FULL_CHR_H_INT, FULL_CHR_H_INP and ACCURATE_RND.
-_EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
+from vsrcli.media.conversion import EXACT
+
 _MIN_HEVC_SIDE = 64  # libx265 writes outside its memory where a frame is smaller than its largest block
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "mpeg2": "mpeg2video"}
 
@@ -47,14 +46,14 @@ def recompress(
         stream.codec_context.thread_count = 1  # the same bytes on every machine
         for index, pixels in enumerate(even):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=_EXACT)
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=EXACT)
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))  # type: ignore[attr-defined]
         container.mux(stream.encode(None))  # type: ignore[attr-defined]
     buffer.seek(0)
     with av.open(buffer, "r", format="nut") as container:
         decoded = [
-            frame.reformat(format="rgb24", src_colorspace="ITU709", interpolation=_EXACT).to_ndarray()
+            frame.reformat(format="rgb24", src_colorspace="ITU709", interpolation=EXACT).to_ndarray()
             for frame in container.decode(video=0)
         ]
     if len(decoded) != count:

@@ -172,7 +172,11 @@ def score_method(
 
 
 def score_frames(
-    outputs: Iterable[np.ndarray], clip: Clip, description: str, measuring: Measuring = USUAL_SCORES
+    outputs: Iterable[np.ndarray],
+    clip: Clip,
+    description: str,
+    measuring: Measuring = USUAL_SCORES,
+    truth: np.ndarray | None = None,
 ) -> MethodScore:
     """Score the frames that a method has made of a clip; they cost nothing.
 
@@ -181,19 +185,21 @@ def score_frames(
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
         description: of the method, for the error.
         measuring: what is measured beyond the usual scores.
+        truth: to compare with instead of ``clip.truth``, of its shape.
 
     Raises:
         EngineError: there are more or fewer of them.
     """
+    truth = clip.truth if truth is None else truth
     scorer, middle_frame = ClipScorer(CROP), np.empty(0, np.uint8)
     kept = np.empty_like(clip.truth) if measuring.perception.is_needed else None
     shown, crop = moving_part(clip) if measuring.moving else (range(0), None)
     moving: list[np.ndarray] = []
-    for index, (truth, output) in enumerate(zip_longest(clip.truth, outputs)):
+    for index, (true, output) in enumerate(zip_longest(truth, outputs)):
         raise_if_cancelled()
-        if output is None or truth is None:
+        if output is None or true is None:
             raise EngineError(f"{description}: not as many frames out as the {len(clip.low)} that went in")
-        scorer.add(output, truth)
+        scorer.add(output, true)
         if index == len(clip.truth) // 2:
             middle_frame = output
         if kept is not None:
@@ -212,7 +218,7 @@ def score_frames(
         scorer.flicker(changes),
     )
     if kept is not None:
-        quality = replace(quality, **measuring.perception.measure(kept, clip.truth, scored))
+        quality = replace(quality, **measuring.perception.measure(kept, truth, scored))
     return MethodScore(quality, Cost(), middle_frame, np.array(moving, np.uint8))
 
 

@@ -87,7 +87,11 @@ def find_pairs(
 
 
 def read_frames(
-    path: Path, max_frames: int | None = None, on_notice: Callable[[str], None] = lambda text: None
+    path: Path,
+    max_frames: int | None = None,
+    on_notice: Callable[[str], None] = lambda text: None,
+    *,
+    exact: bool = False,
 ) -> np.ndarray:
     """Decode a clip, or its first ``max_frames``.
 
@@ -95,6 +99,7 @@ def read_frames(
         path: a video, or a folder of images, which are read in natural order.
         max_frames: upper limit of frames; None: all.
         on_notice: called with a text about images of more than 8 bits, which are rounded.
+        exact: see :func:`~vsrcli.datasets.decoding.decode_video`.
 
     Returns:
         uint8 R'G'B' (T, H, W, 3).
@@ -102,7 +107,9 @@ def read_frames(
     Raises:
         DataError: the clip is no video, damaged, larger than ``MAX_CLIP_BYTES``, or changes its size.
     """
-    return _read_image_folder(path, max_frames, on_notice) if path.is_dir() else _read_video(path, max_frames)
+    if path.is_dir():
+        return _read_image_folder(path, max_frames, on_notice)
+    return _read_video(path, max_frames, exact=exact)
 
 
 def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -> list[Path]:
@@ -291,10 +298,11 @@ def _clip_key(root: Path, clip: Path) -> str:
     return "." if clip == root else (clip.parent / clip_name(clip)).relative_to(root).as_posix()
 
 
-def _read_video(path: Path, max_frames: int | None) -> np.ndarray:
+def _read_video(path: Path, max_frames: int | None, *, exact: bool) -> np.ndarray:
     frames: list[np.ndarray] = []
     size = 0
-    for frame in itertools.islice(decode_video(path, "leave it out or replace it"), max_frames):
+    decoded = decode_video(path, "leave it out or replace it", exact=exact)
+    for frame in itertools.islice(decoded, max_frames):
         raise_if_cancelled()
         frames.append(frame)
         size += frame.nbytes

@@ -30,7 +30,7 @@ from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.crops import StillFrames
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.others import OtherTool
-from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
+from vsrcli.evaluate.protocol import Clip, Protocol, exact_truth, prepare_clip
 from vsrcli.evaluate.results import ClipResult, Evaluation
 from vsrcli.inference.array_spool import ArraySpool
 from vsrcli.inference.types import Engine
@@ -175,17 +175,27 @@ class _PreparedClips:
         baselines = interpolation_baselines(clip, self._measuring)
         if protocol.name == "none":
             self._check_phase(clip)
-        others = {
-            tool.name: score_frames(
-                tool.read(path, clip, self._max_frames, self._on_notice), clip, tool.name, self._measuring
-            )
-            for (tool, of), path in self._paths.items()
-            if of == file
-        }
-        known = _Prepared(clip, baselines, others)
+        known = _Prepared(clip, baselines, self._score_others(clip, file))
         if self._spool is not None:
             self._store(self._spool, file, known)
         return known
+
+    def _score_others(self, clip: Clip, file: ClipFile) -> dict[str, MethodScore]:
+        """Score other tools' frames, which were decoded and stored by others, against the exact truth."""
+        paths = {tool: path for (tool, of), path in self._paths.items() if of == file}
+        if not paths:
+            return {}
+        truth = exact_truth(clip, file, self._max_frames)
+        return {
+            tool.name: score_frames(
+                tool.read(path, clip, self._max_frames, self._on_notice),
+                clip,
+                tool.name,
+                self._measuring,
+                truth,
+            )
+            for tool, path in paths.items()
+        }
 
     def _store(self, spool: ArraySpool, file: ClipFile, known: _Prepared) -> None:
         clip, scores = known.clip, {**known.baselines, **known.others}

@@ -79,7 +79,7 @@ class OtherTool:
         Raises:
             DataError: it cannot be decoded, or has another size or number of frames than the clip.
         """
-        frames = read_frames(path, max_frames, on_notice)
+        frames = read_frames(path, max_frames, on_notice, exact=True)
         (height, width), (true_height, true_width) = frames.shape[1:3], clip.truth.shape[1:3]
         if (height, width) != (true_height, true_width):
             raise DataError(

@@ -178,7 +178,7 @@ def prepare_clip(
             "name its folder with --truth"
         )
     original = file.truth if protocol.name == "none" and file.truth else file.path
-    truth = read_frames(original, max_frames, on_notice)
+    truth = read_frames(original, max_frames, on_notice, exact=protocol.name == "none")
     count, height, width = truth.shape[:3]
     if count < MIN_FRAMES or min(height, width) < MIN_SIDE:
         raise DataError(
@@ -186,12 +186,25 @@ def prepare_clip(
             f"it needs at least {MIN_SIDE}x{MIN_SIDE} and {MIN_FRAMES} frames; leave it out"
         )
     if protocol.name == "none":
-        low = read_frames(file.path, max_frames, on_notice)
+        low = read_frames(file.path, max_frames, on_notice, exact=True)
         _check_pair(file, low, truth, protocol.scale)
         return Clip(file.name, truth, low, protocol)
     truth = truth[:, : height - height % protocol.scale, : width - width % protocol.scale]
     low = protocol.degrade(truth, file.plain_name)
     return Clip(file.name, truth, low, protocol, protocol.variant(file.plain_name))
+
+
+def exact_truth(clip: Clip, file: ClipFile, max_frames: int | None = None) -> np.ndarray:
+    """Return the truth of a clip decoded exactly, to be compared with frames of another file.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    if clip.protocol.name == "none" or file.path.is_dir():  # it is exact already
+        return clip.truth
+    height, width = clip.truth.shape[1:3]
+    truth = read_frames(file.path, max_frames, exact=True)
+    return truth[:, :height, :width]
 
 
 def _check_pair(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:
