@@ -80,7 +80,7 @@ def test_colours_of_pairs_and_other_tools_are_those_of_upscale(tmp_path: Path) -
     """Each file is stored in another way, so none may be darker, or decoded with another matrix."""
     high = frames(0, 7, width=1280, height=64)  # untagged, so BT.709 by its size
     high[..., 0] //= 2
-    options = "in_color_matrix=bt601:in_range=pc:out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp"
+    options = "out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp"
     write_image_folder(tmp_path / "images", high)
     video, tool = tmp_path / "hr" / "clip.mkv", OtherTool("tool", tmp_path / "images")
     video.parent.mkdir()

@@ -31,8 +31,8 @@ def decode_video(path: Path, remedy: str, *, exact: bool = False) -> Iterator[np
         DataError: there is no frame, or it cannot be decoded.
     """
     for frame in decode_frames(path, remedy):
-        # The fast one stays where low resolution is made from the decoded truth itself: both are darker by the
-        # same. Published figures were measured so, and arrays in the cache of `vsr train` were made so.
+        # The fast one stays where low resolution is made from the decoded truth itself: both are darker,
+        # published figures were measured so, and arrays in the cache of `vsr train` were made so.
         yield to_rgb(frame) if exact else frame.to_ndarray(format="rgb24")
 
 

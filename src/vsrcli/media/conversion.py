@@ -9,8 +9,8 @@ import numpy as np
 from vsrcli.media.color import MATRICES, PRIMARIES, RANGES, TRANSFERS, is_rgb, resolve_color
 from vsrcli.media.types import Color
 
-# swscale's fast conversion to R'G'B', PyAV's default, is 1.2 codes too dark on average, and repeats chroma. Its
-# exact one has these flags: BICUBIC, FULL_CHR_H_INT, FULL_CHR_H_INP and ACCURATE_RND.
+# swscale's fast conversion to R'G'B', PyAV's default, is 1.2 codes too dark on average, and repeats chroma.
+# Its exact one has these flags: BICUBIC, FULL_CHR_H_INT, FULL_CHR_H_INP and ACCURATE_RND.
 EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
 
 # Numbers of swscale; matrices that it lacks (ycgco, ictcp) are taken for BT.709, as `vsr upscale` does.
@@ -28,7 +28,7 @@ _SWSCALE_RANGES = {"tv": 1, "pc": 2}
 
 
 def color_of_frame(frame: Any) -> Color:
-    """Return the colour of an ``av.VideoFrame``: its tags, and those that are missing as players assume them."""
+    """Return the colour of an ``av.VideoFrame``: its tags, and what players assume for missing ones."""
     tags = Color(
         range=RANGES.get(frame.color_range),
         matrix=MATRICES.get(frame.colorspace),
