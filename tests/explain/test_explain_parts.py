@@ -149,6 +149,23 @@ def test_labels_of_long_memories_do_not_overlap(count: int, labels: list[int]) -
     assert [*map(int, re.findall(r'class="label"[^>]*>-(\d+)<', svg))] == labels
 
 
+@pytest.mark.parametrize("at", [33, 38])
+def test_a_frame_that_stays_for_seconds_is_the_one_that_is_shown(
+    at: int, tmp_path: Path, ffmpeg: Any
+) -> None:
+    """A recording of a screen: 25 frames a second, but none from 30 s to 35 s, and the last one stays."""
+    path = tmp_path / "screen.mp4"
+    times = "setpts=if(gt(N\\,25)\\,35+(N-26)/25\\,29+N/25)/TB"
+    stays = "setts=duration=if(eq(N\\,35)\\,5/TB\\,DURATION)"
+    media.run_ffmpeg(
+        *media.moving_pattern(36, rate="25"), *media.sine_tone(40),
+        "-vf", times, "-fps_mode", "vfr", "-bf", "0", "-bsf:v", stays, path,
+    )  # fmt: skip
+    moment = read_moment(path, Fraction(at), before=2, after=2, ffmpeg=ffmpeg)
+    assert float(moment.time) == pytest.approx(30 if at == 33 else 35.36, abs=0.01)
+    assert (moment.centre, moment.following) == (2, 2 if at == 33 else 0)
+
+
 def test_heights_and_numbers_of_charts() -> None:
     assert figures.log_height(255.0) == 1
     assert figures.log_height(float("nan")) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsrcli.errors import DecodeError, InputError, UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.pixels import fill_transparent, to_float
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -19,6 +19,7 @@ from vsrcli.pipeline.preparation import open_source
 from vsrcli.system.signals import raise_if_cancelled
 
 _LEAD_FRAMES = 8  # that the shot detector sees before the first one that may be needed
+_LONG_LEAD = Fraction(4)  # seconds; where frames are rare, as in recordings of a screen
 _DEFAULT_POSITION = Fraction(1, 3)  # of the duration, as in `vsr preview`
 _TOLERANCE = Fraction(1, 200)  # seconds by which containers round times
 
@@ -78,20 +79,41 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
         at = end * _DEFAULT_POSITION if end else Fraction(0)
     elif end is not None and at >= end:
         raise _beyond(path, at, end)
-    source, rate = reader.source, reader.source.video.frame_rate
-    start = at - (before + _LEAD_FRAMES + 1) / rate if rate else Fraction(0)
+    rate = reader.source.video.frame_rate
+    lead = (before + _LEAD_FRAMES + 1) / rate if rate else at
+    for start in (at - lead, at - max(lead, _LONG_LEAD), None):
+        start = start if start is not None and start > 0 else None
+        shown = _read_around(reader, start, at, before=before, after=after, ffmpeg=ffmpeg)
+        if shown is not None:
+            break
+        if start is None:
+            raise _beyond(path, at, end)
+    assert shown is not None
+    if shown.ends_shot and shown.following == 0 and end is None and rate:
+        stop = shown.time + 1 / rate
+        if at >= stop + _TOLERANCE:
+            raise _beyond(path, at, stop)
+    return shown
+
+
+def _read_around(
+    reader: SourceReader, start: Fraction | None, at: Fraction, *, before: int, after: int, ffmpeg: Ffmpeg
+) -> Moment | None:
+    """Decode from ``start`` on (None: the beginning); None if the frame shown at ``at`` begins earlier."""
+    source = reader.source
     earlier: deque[tuple[Fraction, np.ndarray]] = deque(maxlen=before + 1)
     later: list[np.ndarray] = []
-    detector, begins_shot, ends_shot, last = ShotDetector(), start <= 0, False, None
-    options = {"start": start if start > 0 else None, "alpha": source.video.has_alpha}
+    detector, begins_shot, ends_shot = ShotDetector(), start is None, False
     try:
-        with reader.open_decoder(**options, ffmpeg=ffmpeg) as decoder:
+        with reader.open_decoder(start=start, alpha=source.video.has_alpha, ffmpeg=ffmpeg) as decoder:
             for frame in decoder:
                 raise_if_cancelled()
-                pixels, is_cut = _pixels(frame), False
+                pixels = _pixels(frame)
                 is_cut = detector.is_cut(pixels)
-                last = frame.time - source.start
-                if last > at + _TOLERANCE and earlier:
+                time = frame.time - source.start
+                if time > at + _TOLERANCE and not earlier and start is not None:
+                    return None
+                if time > at + _TOLERANCE and earlier:
                     if ends_shot := is_cut:
                         break
                     later.append(to_float(pixels))
@@ -103,19 +125,17 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
                     begins_shot = True
                 elif len(earlier) == before + 1:
                     begins_shot = False
-                earlier.append((last, to_float(pixels)))
+                earlier.append((time, to_float(pixels)))
             else:
                 ends_shot = True
-    except DecodeError:
-        raise
-    except InputError as error:  # no frame starts there
-        raise _beyond(path, at, end) from error
+    except InputError:
+        if start is None or earlier:
+            raise
+        return None  # no frame starts from there on
     if not earlier:
-        raise _beyond(path, at, end)
-    if ends_shot and not later and end is None and rate and at >= earlier[-1][0] + 1 / rate + _TOLERANCE:
-        raise _beyond(path, at, earlier[-1][0] + 1 / rate)
+        return None
     frames = np.stack([*(pixels for _, pixels in earlier), *later[:after]])
-    return Moment(path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot)
+    return Moment(source.path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot)
 
 
 def _pixels(frame: Frame) -> np.ndarray:
