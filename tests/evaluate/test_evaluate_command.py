@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -293,6 +296,20 @@ def test_many_models_on_a_narrow_terminal(
     clip_rows = [line.split() for line in lines if line.strip().startswith("b ")]
     assert sum(len(row) - 3 for row in clip_rows) == 6  # name, bicubic, lanczos, and each model once
     assert sum(line.startswith("Worst clip of a-longer-name-") for line in lines) == 6
+
+
+def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:
+    """There, even the dots between the parts of a page are no characters of file names."""
+    text = "x4 · caf\udce9 · 여행"
+    code = f"from vsrcli.system.text import replace_undecodable as f; print(ascii(f({text!a})))"
+    plain = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == (
+        ascii(text.replace("\udce9", "\N{REPLACEMENT CHARACTER}")),
+        "",
+    )
 
 
 def test_the_command_has_help_with_an_example(vsr: Vsr) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 
 VIDEO_EXTENSIONS = frozenset(
@@ -28,7 +27,12 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 def replace_undecodable(text: str) -> str:
     """Return text that can be written: bytes of file names that are not UTF-8 become U+FFFD."""
-    return os.fsencode(text).decode("utf-8", "replace")
+    return encode_text(text).decode("utf-8", "replace")
+
+
+def encode_text(text: str) -> bytes:
+    """Return text as UTF-8, whatever the locale; bytes of file names stay what they are."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def format_bytes(count: float, *, round_up: bool = False) -> str:
