@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,23 @@ def test_a_video_with_a_long_name_has_clips(vsr: Vsr, tmp_path: Path) -> None:
     video = write_video(tmp_path / f"{'여행' * 41}.mp4", moving(0))  # 250 bytes
     assert vsr("dataset", "build", video, tmp_path / "set", *SMALL, "--areas", 1, "-q").status == 0
     assert len(rows(tmp_path / "set")) == 1
+
+
+def test_names_that_are_not_utf8_are_in_the_manifest_with_a_replacement(vsr: Vsr, tmp_path: Path) -> None:
+    """As on disks from before; the second and third share their name in the set."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for seed, name in enumerate((b"caf\xe9.mp4", b"caf\xe9\xe9.mp4", b"caf\xe8.mp4")):
+        path = write_video(videos / f"{seed}.mp4", moving(seed))
+        path.rename(videos / os.fsdecode(name))
+    command = ("dataset", "build", videos, tmp_path / "set", *SMALL, "--areas", 1, "-q")
+    assert vsr(*command).status == 0
+    names = [row["source_file"].replace("\N{REPLACEMENT CHARACTER}", "?") for row in rows(tmp_path / "set")]
+    assert sorted(names) == ["caf?.mp4", "caf?.mp4", "caf??.mp4"]
+    before = tree(tmp_path / "set" / "clips")
+    assert vsr(*command).status == 0  # it goes on with its own set
+    assert len(before) == 3
+    assert tree(tmp_path / "set" / "clips") == before
 
 
 def test_clips_stay_while_their_video_cannot_be_read(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from vsrcli.datasets.survey import VERSION, Part, Survey, survey_video
 from vsrcli.errors import DataError, OutputError, SignalInterruptError, UsageError
 from vsrcli.system.files import atomic_write, sampled_sha256, shorten_name
 from vsrcli.system.locks import FileLock, LockHeldError
-from vsrcli.system.text import VIDEO_EXTENSIONS
+from vsrcli.system.text import VIDEO_EXTENSIONS, encode_text, replace_undecodable
 
 SHEET = "contact-sheet.png"
 _SURVEYS = ".survey"
@@ -267,7 +267,7 @@ def _check_manifest(folder: Path, videos: Sequence[Path]) -> None:
     """Refuse to continue without a video whose clips are there: the manifest would lose them."""
     manifest = folder / MANIFEST
     rows = read_rows(manifest, "path") if manifest.is_file() else []
-    names = {path.name for path in videos}
+    names = {replace_undecodable(path.name) for path in videos}
     if other := next((row["source_file"] for row in rows if row.get("source_file") not in names), None):
         raise OutputError(f"{folder} has clips of {other!r}, too: name that video again, or another folder")
 
@@ -313,7 +313,8 @@ def _finish(result: BuildResult) -> None:
         for verdict in video.verdicts:
             for area in verdict.areas:
                 table.writerow(_row(video, verdict.part, area, result.options.split))
-    atomic_write(result.folder / MANIFEST, lambda file: file.write(buffer.getvalue().encode()))
+    table_text = replace_undecodable(buffer.getvalue())
+    atomic_write(result.folder / MANIFEST, lambda file: file.write(table_text.encode()))
     if not any(video.problem for video in result.videos):
         _remove_others(result)
     image = draw_contact_sheet(result.videos, result.options.criteria)
@@ -392,7 +393,7 @@ def _distinct_names(videos: Sequence[Path]) -> dict[Path, str]:
     }
     counts = Counter(name.casefold() for name in names.values())
     return {
-        path: f"{name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        path: f"{name}-{hashlib.sha256(encode_text(str(path.resolve()))).hexdigest()[:8]}"
         if counts[name.casefold()] > 1
         else name
         for path, name in names.items()
