@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -192,6 +193,13 @@ def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: 
     evaluation = evaluate(engine, find_clips([folder]), protocol, max_frames=5)
     baseline = max(evaluation.mean.bicubic.psnr, evaluation.mean.lanczos.psnr)
     assert evaluation.mean.gain == pytest.approx(evaluation.mean.model.psnr - baseline)
+
+
+def test_a_clip_whose_name_is_not_utf8_is_degraded_as_training_does(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "cafe.mkv", count=5).rename(tmp_path / os.fsdecode(b"caf\xe9.mkv"))
+    one, two = (prepare_clip(ClipFile(path, path.stem), Protocol("video", 4)) for _ in range(2))
+    np.testing.assert_array_equal(one.low, two.low)
+    assert one.variant is not None
 
 
 def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Separation of training and evaluation footage, and clips rendered from photographs."""
 
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from footage import texture, write_clip
 from PIL import Image
 
+from vsrcli.datasets.decoding import decode_video
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.train import synthesis
@@ -77,6 +79,21 @@ def test_long_names_fit_into_the_cache(tmp_path):
         write_clip(tmp_path / "footage" / name, seed)
     pairs = prepare_pairs(find_footage(tmp_path / "footage"), tmp_path / "cache", 2, PRESETS["bi"])
     assert len({pair.name for pair in pairs}) == len(list((tmp_path / "cache").rglob("high/*.npy"))) == 2
+
+
+def test_names_that_are_not_utf8_are_trained_on(tmp_path):
+    folder = tmp_path / "footage"
+    write_clip(tmp_path / "video.mkv", 0)
+    frames = next(iter(decode_video(tmp_path / "video.mkv", "")))
+    (folder / os.fsdecode(b"sc\xe8ne")).mkdir(parents=True)
+    for number in range(7):
+        Image.fromarray(frames).save(
+            folder / os.fsdecode(b"sc\xe8ne") / os.fsdecode(b"vue\xe9%d.png" % number)
+        )
+    (tmp_path / "video.mkv").rename(folder / os.fsdecode(b"caf\xe9.mkv"))
+    pairs = prepare_pairs(find_footage(folder), tmp_path / "cache", 2, PRESETS["video"])
+    assert {pair.name.encode("utf-8", "replace") for pair in pairs} == {b"caf?", b"sc?ne"}
+    assert len(footage_digest(pairs)) == 64
 
 
 def test_a_copy_of_a_folder_uses_the_same_cache(footage_folder, tmp_path):

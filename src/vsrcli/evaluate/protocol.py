@@ -17,6 +17,7 @@ from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile, read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
+from vsrcli.system.text import encode_text
 
 MIN_SIDE = 32  # of the truth: two crops of 8 pixels, a window of 11, and a margin
 
@@ -131,7 +132,7 @@ class Protocol:
         return low if self.crf is None else recompress(low, crf=self.crf)
 
     def _generator(self, clip_name: str) -> np.random.Generator:
-        return np.random.default_rng([zlib.crc32(clip_name.encode()), zlib.crc32(b"video"), self.scale])
+        return np.random.default_rng([zlib.crc32(encode_text(clip_name)), zlib.crc32(b"video"), self.scale])
 
 
 @dataclass(frozen=True, eq=False)

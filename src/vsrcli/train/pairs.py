@@ -25,7 +25,7 @@ from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
 from vsrcli.evaluate.clips import read_frames
 from vsrcli.system.files import atomic_write, sampled_sha256, shorten_name
-from vsrcli.system.text import format_bytes
+from vsrcli.system.text import encode_text, format_bytes
 from vsrcli.train.footage import Footage
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
@@ -104,9 +104,10 @@ def prepare_pairs(
 
     def prepare_pair(source: _Source) -> TrainingPair:
         name, digest = source.name, digests[source.files]
-        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same clip on every machine and run
+        seed = zlib.crc32(encode_text(name))  # the same clip on every machine and run
+        rng = np.random.default_rng(seed)
         high = _load_or_create(_path(folder / "high", name, digest), lambda: source.create(rng))
-        rng = np.random.default_rng([zlib.crc32(name.encode()), scale, zlib.crc32(preset.name.encode())])
+        rng = np.random.default_rng([seed, scale, zlib.crc32(preset.name.encode())])
 
         def create_low() -> np.ndarray:
             if source.own_low is not None:
@@ -127,7 +128,7 @@ def prepare_pairs(
 def footage_digest(pairs: Sequence[TrainingPair]) -> str:
     """Return a digest of the footage behind pairs, in their order, on which the batches of a run depend."""
     text = "\n".join(f"{pair.name} {pair.digest}" for pair in pairs)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(encode_text(text)).hexdigest()
 
 
 def digest_of_files(paths: Sequence[Path]) -> str:
@@ -144,7 +145,8 @@ def digest_of_files(paths: Sequence[Path]) -> str:
         try:
             files = image_files(path) if path.is_dir() else [path]
             for file in files:
-                digest.update(f"{file.name if path.is_dir() else ''} {file.stat().st_size}\n".encode())
+                name = file.name if path.is_dir() else ""
+                digest.update(encode_text(f"{name} {file.stat().st_size}\n"))
             for file in dict.fromkeys((*files[:1], *files[len(files) // 2 :][:1], *files[-1:])):
                 digest.update(sampled_sha256(file).encode())
         except OSError as error:
