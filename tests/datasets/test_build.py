@@ -216,6 +216,17 @@ def test_names_that_are_not_utf8_are_in_the_manifest_with_a_replacement(vsr: Vsr
     assert tree(tmp_path / "set" / "clips") == before
 
 
+def test_a_colon_in_a_name_is_no_protocol(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "film.mp4", moving(0)).rename("Film: Teil 1.mp4")
+    assert vsr("dataset", "build", "Film: Teil 1.mp4", "Satz: 1", *SMALL, "--areas", 1, "-q").status == 0
+    assert [row["source_file"] for row in rows(Path("Satz: 1"))] == ["Film: Teil 1.mp4"]
+    content = json.loads(vsr("dataset", "info", "Satz: 1", "--json").out)
+    assert (content["clips"], content["problems"]) == (1, [])
+    content = json.loads(vsr("dataset", "info", ".", "--json").out)
+    assert (content["clips"], content["problems"]) == (2, [])
+
+
 def test_clips_stay_while_their_video_cannot_be_read(tmp_path: Path) -> None:
     clip = tmp_path / "clips" / "film-000000-0x0.mp4"
     clip.parent.mkdir()

@@ -21,6 +21,7 @@ from vsrcli.datasets.decoding import decode_frames
 from vsrcli.datasets.measures import Box
 from vsrcli.errors import OutputError
 from vsrcli.media.conversion import EXACT
+from vsrcli.media.ffmpeg import file_url
 from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.signals import raise_if_cancelled
 
@@ -101,7 +102,7 @@ class _ClipWriter:
     def __init__(self, cut: Cut, fps: float, crf: int, frame: av.VideoFrame) -> None:
         self._cut, self._rate = cut, Fraction(fps).limit_denominator(1001)
         self._part, self._count = temporary_name(cut.path), 0
-        self._container = av.open(str(self._part), "w", format="mp4")
+        self._container = av.open(file_url(self._part), "w", format="mp4")
         rate_control = {"crf": str(crf)} if crf else {"qp": "0"}
         # Macroblock trees give other bytes from run to run, and fewer bits to what moves.
         options = {"preset": "medium", "g": str(_GOP), "mbtree": "0", **rate_control}

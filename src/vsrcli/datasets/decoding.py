@@ -12,6 +12,7 @@ from av.error import FFmpegError
 
 from vsrcli.errors import DataError
 from vsrcli.media.conversion import to_rgb
+from vsrcli.media.ffmpeg import file_url
 from vsrcli.system.text import IMAGE_EXTENSIONS, natural_key
 
 _HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
@@ -44,7 +45,7 @@ def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
     """
     frame = None
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(file_url(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"no video in {str(path)!r}; {remedy}")
             for frame in container.decode(video=0):

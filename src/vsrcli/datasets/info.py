@@ -24,6 +24,7 @@ from vsrcli.datasets.layouts import (
 )
 from vsrcli.datasets.manifest import find_manifest, read_manifest
 from vsrcli.errors import DataError
+from vsrcli.media.ffmpeg import file_url
 from vsrcli.system.signals import raise_if_cancelled
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
@@ -192,7 +193,7 @@ def _image_size(path: Path, problems: list[str]) -> str:
 def _video_facts(path: Path, problems: list[str]) -> tuple[str, int, float]:
     """Return size, frames and seconds of a video, as its container states them."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(file_url(path), metadata_errors="replace") as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 problems.append(f"no video in {str(path)!r}; remove it from the folder")
