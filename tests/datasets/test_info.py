@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from miniatures import frames, write_reds, write_video, write_vimeo
+from PIL import Image
 
 from terminal import Outcome
 
@@ -52,6 +53,21 @@ def test_a_built_set(vsr: Vsr, tmp_path: Path) -> None:
     assert info["categories"] == {"nature": info["clips"]}
     assert info["shippable"] == info["clips"]
     assert info["seconds"] == pytest.approx(0.32 * info["clips"])
+
+
+def test_an_image_that_is_too_large_is_a_problem_of_its_own(
+    vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, side in (("panorama", 100), ("photo", 40)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 50)  # it refuses twice as many
+    outcome = vsr("dataset", "info", tmp_path, "--json")
+    assert outcome.status == 1
+    info = json.loads(outcome.out)
+    assert (info["photos"], info["sizes"]) == (1, {"40x40": 1})
+    (problem,) = info["problems"]
+    assert "panorama.png" in problem
+    assert "limit of 5000 pixels" in problem
 
 
 def test_problems_are_named(vsr: Vsr, tmp_path: Path) -> None:

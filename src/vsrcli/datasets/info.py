@@ -184,7 +184,7 @@ def _image_size(path: Path, problems: list[str]) -> str:
     try:
         with Image.open(path) as image:
             return f"{image.width}x{image.height}"
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         problems.append(f"cannot read {str(path)!r}: {reason}; remove it from the folder")
         return ""
