@@ -16,6 +16,7 @@ import pytest
 from miniatures import frames, write_video
 from PIL import Image, ImageFilter
 
+import media_samples as media
 from terminal import Outcome, complete, eventually, spawn
 from vsrcli.datasets import build
 from vsrcli.datasets.decoding import decode_video
@@ -299,6 +300,20 @@ def test_an_unreadable_video_stops_no_other(vsr: Vsr, videos: Path, tmp_path: Pa
     assert [line for line in outcome.err.splitlines() if "broken.mp4" in line and "left out" in line]
     assert "Traceback" not in outcome.err
     assert len(rows(tmp_path / "set")) >= 2
+
+
+def test_a_video_in_unusual_colours_stops_no_other(vsr: Vsr, videos: Path, tmp_path: Path) -> None:
+    media.run_ffmpeg(
+        *media.moving_pattern(9, size="192x144"), "-vf", "format=yuv420p,setparams=colorspace=ycgco",
+        "-c:v", "ffv1", videos / "a-capture.mkv",
+    )  # fmt: skip
+    outcome = vsr("dataset", "build", videos, tmp_path / "set", *SMALL)
+    assert outcome.status == 3
+    assert [line for line in outcome.err.splitlines() if "a-capture.mkv" in line and "left out" in line]
+    assert {row["source_file"] for row in rows(tmp_path / "set")} == {"moving-0.mp4", "moving-1.mp4"}
+    vsr("evaluate", videos / "a-capture.mkv", "-m", "bicubic").fails(
+        1, "cannot convert the colours of", "leave it"
+    )
 
 
 def test_bad_input_is_named(vsr: Vsr, videos: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from vsrcli.datasets.decoding import decode_frames
+from vsrcli.datasets.decoding import converting, decode_frames
 from vsrcli.datasets.measures import Box
 from vsrcli.errors import OutputError
 from vsrcli.media.conversion import EXACT
@@ -27,6 +27,7 @@ from vsrcli.system.signals import raise_if_cancelled
 
 _BT709 = 1
 _GOP = 8
+_REMEDY = "it is left out"
 _TAGS = ("colorspace", "color_primaries", "color_trc", "color_range")
 
 
@@ -66,7 +67,7 @@ def write_clips(
     last = max((cut.first + cut.count for cut in cuts), default=0)
     waiting = sorted(cuts, key=lambda cut: cut.first)
     writers: list[_ClipWriter] = []
-    frames = decode_frames(video, "it is left out")
+    frames = decode_frames(video, _REMEDY)
     try:
         for number, frame in enumerate(_up_to(frames, last)):
             raise_if_cancelled()
@@ -74,7 +75,8 @@ def write_clips(
             while waiting and waiting[0].first == number:
                 writers.append(_ClipWriter(waiting.pop(0), fps, crf, frame))
             if writers:
-                planes = _planes(frame)
+                with converting(video, _REMEDY):
+                    planes = _planes(frame)
                 for writer in writers:
                     writer.add(planes)
                 writers = [writer for writer in writers if not writer.is_complete]

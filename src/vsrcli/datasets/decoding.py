@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -34,7 +35,9 @@ def decode_video(path: Path, remedy: str, *, exact: bool = False) -> Iterator[np
     for frame in decode_frames(path, remedy):
         # The fast one stays where low resolution is made from the decoded truth itself: both are darker,
         # published figures were measured so, and arrays in the cache of `vsr train` were made so.
-        yield to_rgb(frame) if exact else frame.to_ndarray(format="rgb24")
+        with converting(path, remedy):
+            pixels = to_rgb(frame) if exact else frame.to_ndarray(format="rgb24")
+        yield pixels
 
 
 def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
@@ -54,6 +57,15 @@ def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
         raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
     if frame is None:
         raise DataError(f"no frame in {str(path)!r}; {remedy}")
+
+
+@contextmanager
+def converting(path: Path, remedy: str) -> Iterator[None]:
+    """Raise ``DataError`` if swscale cannot convert a frame of a video, as with YCgCo and ICtCp."""
+    try:
+        yield
+    except (FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"cannot convert the colours of {str(path)!r}: {error}; {remedy}") from error
 
 
 def read_image(path: Path, remedy: str) -> tuple[np.ndarray, bool]:

@@ -18,7 +18,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from vsrcli.datasets.decoding import decode_frames
+from vsrcli.datasets.decoding import converting, decode_frames
 from vsrcli.datasets.measures import Box, blur_sums, perceptual_hash, picture_box
 from vsrcli.datasets.motion import CELL, MotionMeter, cell_means, reduce, reduction
 from vsrcli.frames.shots import ShotDetector
@@ -144,7 +144,8 @@ def survey_video(
     window: _Window | None = None
     for number, frame in enumerate(decode_frames(path, _REMEDY)):
         raise_if_cancelled()
-        luma = frame.to_ndarray(format="gray")
+        with converting(path, _REMEDY):
+            luma = frame.to_ndarray(format="gray")
         if frame.time is not None:
             first_time = frame.time if first_time is None else first_time
             time = frame.time - first_time
@@ -162,7 +163,10 @@ def survey_video(
             window = _Window(shot, number, time, MotionMeter(*size), max(1, frame_count // SAMPLES))
         _add(window, frame, luma, middle=frame_count // 2)
         if window.count == frame_count:
-            parts.append(_finish(window))
+            assert window.picture is not None
+            with converting(path, _REMEDY):
+                thumbnail = _thumbnail(window.picture)
+            parts.append(_finish(window, thumbnail))
             window = None
         on_frame(number + 1, time)
     short += window.count if window else 0
@@ -186,14 +190,13 @@ def _add(window: _Window, frame: av.VideoFrame, luma: np.ndarray, middle: int) -
     window.count += 1
 
 
-def _finish(window: _Window) -> Part:
+def _finish(window: _Window, thumbnail: bytes) -> Part:
     meter, samples = window.meter, window.samples
     height, width = samples[0].shape
     box = picture_box(samples)
     inside = [luma[box.top : box.bottom, box.left : box.right] for luma in samples]
     factor = reduction(box.height, box.width)
     sharpness = samples[:: max(1, len(samples) // 2)][:2]
-    assert window.picture is not None
     return Part(
         shot=window.shot,
         first=window.first,
@@ -210,7 +213,7 @@ def _finish(window: _Window) -> Part:
         flow=meter.flow(),
         blur=np.sum([_fit(blur_sums(luma, meter.cell_side), meter.shape) for luma in sharpness], axis=0),
         hashes=np.array([perceptual_hash(reduce(luma, factor)) for luma in inside], np.uint64),
-        thumbnail=_thumbnail(window.picture),
+        thumbnail=thumbnail,
     )
 
 
