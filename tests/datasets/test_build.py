@@ -108,6 +108,16 @@ def test_clips_show_the_same_colours(vsr: Vsr, tmp_path: Path, tags: tuple[int, 
             assert (int(context.colorspace), int(context.color_range)) == tags
 
 
+@pytest.mark.parametrize(("height", "matrix"), [(720, 1), (144, 6)], ids=["HD is BT.709", "SD is BT.601"])
+def test_clips_of_untagged_videos_keep_the_matrix_of_their_size(
+    vsr: Vsr, tmp_path: Path, height: int, matrix: int
+) -> None:
+    video = write_video(tmp_path / "film.mp4", frames(0, 8, height, 192), tags=(2, 0))
+    assert vsr("dataset", "build", video, tmp_path / "set", *SMALL, "--areas", 1, "-q").status == 0
+    with av.open(str(tmp_path / "set" / rows(tmp_path / "set")[0]["path"])) as container:
+        assert int(container.streams.video[0].codec_context.colorspace) == matrix
+
+
 def test_trainings_read_the_manifest(vsr: Vsr, videos: Path, tmp_path: Path) -> None:
     table = tmp_path / "sources.csv"
     table.write_text("file,licence,source_url,ship\nmoving-0.mp4,CC0-1.0,https://example.org,yes\n")

@@ -20,12 +20,14 @@ from av.error import FFmpegError
 from vsrcli.datasets.decoding import converting, decode_frames
 from vsrcli.datasets.measures import Box
 from vsrcli.errors import OutputError
-from vsrcli.media.conversion import EXACT
+from vsrcli.media.color import MATRICES
+from vsrcli.media.conversion import EXACT, color_of_frame
 from vsrcli.media.ffmpeg import file_url
 from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.signals import raise_if_cancelled
 
 _BT709 = 1
+_CODE_POINTS = {name: number for number, name in MATRICES.items()}
 _GOP = 8
 _REMEDY = "it is left out"
 _TAGS = ("colorspace", "color_primaries", "color_trc", "color_range")
@@ -117,6 +119,8 @@ class _ClipWriter:
                     setattr(stream.codec_context, tag, int(value))
         if frame.format.is_rgb:
             stream.codec_context.colorspace = _BT709
+        elif frame.colorspace not in MATRICES:  # by its own small size, a clip of HD would pass for SD
+            stream.codec_context.colorspace = _CODE_POINTS[str(color_of_frame(frame).matrix)]
         self._stream = stream
 
     @property
