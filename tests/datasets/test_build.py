@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -18,7 +20,7 @@ from PIL import Image, ImageFilter
 
 import media_samples as media
 from terminal import Outcome, complete, eventually, spawn
-from vsrcli.datasets import build
+from vsrcli.datasets import build, record
 from vsrcli.datasets.decoding import decode_video
 from vsrcli.datasets.record import SourceVideo, update_record
 from vsrcli.errors import OutputError
@@ -283,6 +285,19 @@ def test_a_killed_build_leaves_whole_clips_and_continues(vsr: Vsr, videos: Path,
     assert vsr(*command, "-q").status == 0
     assert vsr("dataset", "build", videos, tmp_path / "whole", *SMALL, "-q").status == 0
     assert tree(tmp_path / "set") == tree(tmp_path / "whole")
+
+
+def test_a_build_on_a_full_disk_continues_when_there_is_space(
+    vsr: Vsr, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("dataset", "build", videos, tmp_path / "set", *SMALL, "--areas", 1, "-q")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            record, "atomic_write", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+        )
+        vsr(*command).fails(1, "cannot be written (No space left on device); free some space")
+    assert vsr(*command).status == 0
+    assert len(rows(tmp_path / "set")) == 2
 
 
 def test_ctrl_c_has_its_status_and_leaves_no_partial_clip(

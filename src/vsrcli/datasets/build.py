@@ -246,10 +246,10 @@ def _opened(
         return
     lock = FileLock(folder / _SURVEYS / "lock")
     try:
-        for path in (folder / _SURVEYS, folder / BUILT_CLIPS):
-            path.mkdir(parents=True, exist_ok=True)
+        (folder / _SURVEYS).mkdir(parents=True, exist_ok=True)
         lock.acquire()
         update_record(folder, settings, videos)
+        (folder / BUILT_CLIPS).mkdir(exist_ok=True)  # after what marks the folder as a build's own
         for leftover in (folder / BUILT_CLIPS).glob(".*.part.*"):  # of a build that was killed
             leftover.unlink(missing_ok=True)
         yield
