@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from PIL import Image
 
 from terminal import Outcome
 from tiny_networks import tiny_weights
+from vsrcli.cli import evaluate
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.evaluate.tables import Table, model_headings, to_markdown
 
@@ -296,6 +299,39 @@ def test_many_models_on_a_narrow_terminal(
     clip_rows = [line.split() for line in lines if line.strip().startswith("b ")]
     assert sum(len(row) - 3 for row in clip_rows) == 6  # name, bicubic, lanczos, and each model once
     assert sum(line.startswith("Worst clip of a-longer-name-") for line in lines) == 6
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--markdown", "--images", "--card"])
+def test_folders_without_write_access_are_refused_before_the_work(
+    option: str, image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    weights = tiny_weights(locked, "cached", 4)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)  # the superuser may do all
+    target = {"--card": [], "--images": [locked / "new" / "strips"]}.get(option, [locked / "figures"])
+    result = vsr("evaluate", image_clips, "-m", weights, option, *target, "--gpu", "cpu")
+    result.fails(1, f"{str(locked)!r} cannot be written to")
+    assert "PSNR" not in result.out
+
+
+def test_one_output_that_cannot_be_written_costs_no_other(
+    image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_full_disk(path: Path, write: Any) -> None:
+        if path.suffix in (".json", ".html"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.touch()
+
+    monkeypatch.setattr(evaluate, "atomic_write", on_full_disk)
+    files = [(f"--{option}", tmp_path / f"x.{option}") for option in ("json", "html", "markdown")]
+    result = vsr("evaluate", image_clips, "-m", "bicubic", *(word for pair in files for word in pair))
+    warning, error = result.err.splitlines()
+    assert result.status == 1
+    assert warning.startswith("warning: cannot write the figures to")
+    assert "x.html" in warning
+    assert "x.json': [Errno 28] No space left on device" in error
+    assert (tmp_path / "x.markdown").exists()
 
 
 def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:

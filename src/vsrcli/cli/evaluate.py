@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
 from vsrcli.cli.types import ModelParam
 from vsrcli.cli.upscale_options import engine_options, strength_options
-from vsrcli.errors import OutputError, UsageError
+from vsrcli.errors import OutputError, UsageError, VsrError
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.inference.looks import MixedWeights
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
+_STDOUT = Path("-")
 
 
 @click.command(
@@ -199,6 +201,8 @@ def evaluate(
     truth, card, crfs = values["truth"], values["card"], values["crfs"]
     for path in (json_file, markdown_file, html_file):
         check_target(path)
+    if images:
+        check_folder(images)
 
     # models, protocols and clips
     evaluated = resolve_models(models, values["scale"], degradation, values["phase"])
@@ -217,7 +221,7 @@ def evaluate(
 
     # measurement
     engine = {key: values[key] for key in ("device", "precision", "engine")}
-    to_stdout = markdown_file == Path("-")
+    to_stdout = markdown_file == _STDOUT
     bar = EvaluationBar(len(clip_files))
     strips = ComparisonStrips(images, several=len(evaluated) > 1)
     page = EvaluationPage() if html_file else None
@@ -251,35 +255,65 @@ def evaluate(
     # results
     if not to_stdout:
         click.echo(replace_undecodable("\n".join(notes(comparisons[0]))))
-    if json_file:
-        reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
-        write(json_file, json.dumps(reports, indent=2) + "\n")
     typed = click.get_current_context().meta.get(ARGUMENTS, ())
     command = shlex.join(["vsr", *typed]) if typed else ""
+    outputs: list[Callable[[], None]] = []
+    if json_file:
+        reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
+        outputs.append(lambda: write(json_file, json.dumps(reports, indent=2) + "\n"))
     if page is not None and html_file:
-        write(html_file, page.render(comparisons, command))
-    if markdown_file:
-        text = evaluation_document(comparisons, command)
-        if to_stdout:
-            click.echo(replace_undecodable(text), nl=False)
-        else:
-            write(markdown_file, text)
+        outputs.append(lambda: write(html_file, page.render(comparisons, command)))
     if card:
         for index, model in enumerate(evaluated):
-            write_card(model, [comparison.evaluations[index] for comparison in comparisons])
+            scores = [comparison.evaluations[index] for comparison in comparisons]
+            outputs.append(functools.partial(write_card, model, scores))
+    if markdown_file:
+        outputs.append(lambda: write(markdown_file, evaluation_document(comparisons, command)))
+    write_all(outputs)
 
 
 def check_target(path: Path | None) -> None:
     """Raise ``OutputError`` before hours of work if scores cannot be written to a file; None, ``-``: pass."""
-    if path is None or path == Path("-"):
+    if path is None or path == _STDOUT:
         return
     if path.is_dir() or not path.resolve().parent.is_dir():
         why = "that is a folder" if path.is_dir() else "there is no such folder"
         raise OutputError(f"cannot write the figures to {str(path)!r}: {why}; name a file in one that exists")
+    if path.exists() and not path.is_file():  # a pipe or device is written itself
+        if not os.access(path, os.W_OK):
+            raise OutputError(f"{str(path)!r} cannot be written to: name another file")
+        return
+    check_folder(path.resolve().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ``OutputError`` if no file can be written into a folder, which may have to be created."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not place.is_dir():
+        raise OutputError(f"{str(place)!r} is no folder: name another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{str(place)!r} cannot be written to: name another folder, or change its rights")
+
+
+def write_all(outputs: Sequence[Callable[[], None]]) -> None:
+    """Call all of them, whichever fail, then raise the first error; the others are warnings."""
+    errors: list[VsrError] = []
+    for output in outputs:
+        try:
+            output()
+        except VsrError as error:
+            errors.append(error)
+    for error in errors[1:]:
+        click.echo(f"warning: {replace_undecodable(str(error))}", err=True)
+    if errors:
+        raise errors[0]
 
 
 def write(path: Path, text: str) -> None:
-    """Write scores to a file; raise ``OutputError`` if it cannot be written."""
+    """Write scores to a file, or print them (``-``); raise ``OutputError`` if it cannot be written."""
+    if path == _STDOUT:
+        click.echo(replace_undecodable(text), nl=False)
+        return
     try:
         atomic_write(path, lambda file: file.write(replace_undecodable(text).encode()))
     except OSError as error:
@@ -287,7 +321,12 @@ def write(path: Path, text: str) -> None:
 
 
 def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> None:
-    """Raise ``UsageError`` if a model has no card, or its scores are not the card's to state."""
+    """Raise if a model's scores cannot be written into its card.
+
+    Raises:
+        UsageError: it has none, or its scores are not the card's to state.
+        OutputError: the folder of the card is not writable.
+    """
     if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
     for model in models:
@@ -300,6 +339,7 @@ def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> No
                 f"--card needs models with weights of this program: {model.choice.architecture.name} has "
                 "no card"
             )
+        check_folder(model.choice.weights.card_path.resolve().parent)
 
 
 def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
