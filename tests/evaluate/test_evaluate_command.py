@@ -20,6 +20,7 @@ from PIL import Image
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.cli import evaluate
+from vsrcli.evaluate import clips as clip_files
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.evaluate.tables import Table, model_headings, to_markdown
 
@@ -299,6 +300,40 @@ def test_many_models_on_a_narrow_terminal(
     clip_rows = [line.split() for line in lines if line.strip().startswith("b ")]
     assert sum(len(row) - 3 for row in clip_rows) == 6  # name, bicubic, lanczos, and each model once
     assert sum(line.startswith("Worst clip of a-longer-name-") for line in lines) == 6
+
+
+def test_a_card_keeps_the_figures_of_other_protocols_and_what_was_added_meanwhile(
+    image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tiny_weights(tmp_path, "cached", 4)
+    path = weights.with_name(weights.name.replace(".weights.h5", ".json"))
+    clip, options = image_clips / "city", ("--degrade", "bi", "--frames", 5, "--gpu", "cpu", "--card")
+    line = ("evaluate", clip, "-m", weights, *options)
+
+    def change_card(text: dict[str, Any]) -> None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | text))
+
+    def measure(changes: dict[str, Any]) -> Any:
+        def while_measuring(*arguments: Any, **options: Any) -> Any:
+            change_card(changes)
+            return find_clips(*arguments, **options)
+
+        return while_measuring
+
+    find_clips = clip_files.find_clips
+    assert vsr(*line).status == 0
+    clean = json.loads(path.read_text())["measured"]
+    monkeypatch.setattr(clip_files, "find_clips", measure({"licence": "CC0-1.0"}))
+    assert vsr(*line, "--crf", 23).status == 0
+    card = json.loads(path.read_text())
+    assert card["licence"] == "CC0-1.0"
+    assert "bi x4 crf 23 psnr_y" in card["measured"]
+    assert {key: card["measured"][key] for key in clean} == clean
+    monkeypatch.setattr(clip_files, "find_clips", measure({"sha256": "0" * 64, "measured": {}}))
+    replaced = vsr(*line)
+    assert replaced.status == 1
+    assert "its weights were replaced meanwhile" in replaced.err
+    assert json.loads(path.read_text())["measured"] == {}
 
 
 @pytest.mark.parametrize("option", ["--json", "--html", "--markdown", "--images", "--card"])

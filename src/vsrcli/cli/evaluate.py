@@ -22,7 +22,7 @@ from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.inference.looks import MixedWeights
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.weights import SUFFIX, Weights
+from vsrcli.models.weights import SUFFIX, Weights, read_weights
 from vsrcli.system.files import atomic_write
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import replace_undecodable
@@ -343,10 +343,21 @@ def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> No
 
 
 def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
-    """Write the mean scores of a model into the card of its weights; raise ``OutputError`` if it cannot."""
+    """Write the mean scores of a model into the card of its weights, beside those of other protocols.
+
+    Raises:
+        ModelError: the card, as it is now, cannot be read.
+        OutputError: it is that of other weights by now, or cannot be written.
+    """
     weights = model.choice.weights
     assert isinstance(weights, Weights)
-    content = {**weights.card, "measured": card_scores(reports)}
+    card = read_weights(weights.path).card  # a training may have replaced it during the measurement
+    if card["sha256"] != weights.card["sha256"]:
+        raise OutputError(
+            f"{str(weights.card_path)!r} keeps its figures: its weights were replaced meanwhile; "
+            "measure them again"
+        )
+    content = {**card, "measured": {**(card.get("measured") or {}), **card_scores(reports)}}
     write(weights.card_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
