@@ -21,6 +21,7 @@ from PIL import Image
 
 import media_samples as media
 from terminal import Outcome, spawn
+from vsrcli.compare import snapshots
 from vsrcli.compare.writers import write_target
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import psnr_y
@@ -122,6 +123,25 @@ def test_a_reference_adds_scores(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: A
     plots = [each for tag, each in parsed.elements if tag == "svg" and each.get("role") == "slider"]
     assert len(plots) == len(parsed.data["plots"]["mean"]) >= 2
     assert "not requested (--no-vmaf)" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(3_000, "jpeg"), (30_000, "webp")])
+def test_all_images_of_a_page_decide_whether_they_are_lossless(
+    limit: int, kind: str, vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Films begin with a black frame, which takes next to nothing."""
+    monkeypatch.setattr(snapshots, "MAX_LOSSLESS_BYTES", limit)
+    video, target = tmp_path / "film.mkv", tmp_path / "page.html"
+    noise = "geq=lum='if(lt(N,4),16,random(1)*255)':cb=128:cr=128"
+    media.run_ffmpeg(*media.moving_pattern(rate="10"), "-vf", noise, "-c:v", "ffv1", video)
+    assert vsr("compare", video, video, "-o", target, "--at", "0", "--at", "0.6", "--at", "1").status == 0
+    found = re.findall(r"data:image/(\w+);base64,([\w+/=]+)", target.read_text("utf-8"))
+    assert {each for each, _ in found} == {kind}
+    assert len(found) == 6
+    sizes = [len(base64.b64decode(content)) for _, content in found]
+    assert min(sizes) < max(sizes) / 4
+    with Image.open(io.BytesIO(base64.b64decode(found[sizes.index(min(sizes))][1]))) as black:
+        assert np.asarray(black.convert("RGB")).max() == 0
 
 
 def test_scores_as_json(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:

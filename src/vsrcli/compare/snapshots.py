@@ -105,7 +105,7 @@ def collect_snapshots(
         DecodeError: a video is damaged.
         InputError: a video has no frame at such a time.
     """
-    collector = _SnapshotCollector(comparison, len(times) + (comparison.reference is not None))
+    collector = _SnapshotCollector(comparison)
     if comparison.reference is None:
         for count, aligned in enumerate(aligned_at(comparison, sorted(times), ffmpeg=ffmpeg), 1):
             collector.add(aligned)
@@ -120,13 +120,21 @@ def collect_snapshots(
 class _SnapshotCollector:
     """Encodes snapshots as frames arrive, so that few raw frames are in memory."""
 
-    def __init__(self, comparison: Comparison, expected: int) -> None:
-        self._comparison, self._expected = comparison, expected
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
         self._snapshots: dict[Fraction, Snapshot] = {}
+        self._contents: dict[Fraction, list[bytes]] = {}  # encoded images of each
+        self._lossless_bytes = 0
         self._lossless = features.check("webp") and max(comparison.width, comparison.height) <= _MAX_WEBP_SIDE
 
     def finish(self, scores: ScoreSeries | None) -> SnapshotSet:
-        snapshots = tuple(self._snapshots[time] for time in sorted(self._snapshots))
+        kind = self._kind
+        snapshots = tuple(
+            replace(
+                self._snapshots[time], image_uris=tuple(data_uri(each, kind) for each in self._contents[time])
+            )
+            for time in sorted(self._snapshots)
+        )
         image_format = "WebP, lossless" if self._lossless else "JPEG, quality 95, not subsampled"
         return SnapshotSet(snapshots, image_format, scores)
 
@@ -136,13 +144,20 @@ class _SnapshotCollector:
         if existing is not None:
             self._snapshots[aligned.time] = replace(existing, note=note or existing.note)
             return
-        if not self._snapshots and self._lossless:
-            size = sum(len(_encode(image, "webp")) for image in aligned.images)
-            self._lossless = size * self._expected <= MAX_LOSSLESS_BYTES
-        kind = "webp" if self._lossless else "jpeg"
-        uris = tuple(data_uri(_encode(image, kind), kind) for image in aligned.images)
         crop = most_detailed_crop(aligned.images[-1])
-        self._snapshots[aligned.time] = Snapshot(aligned.time, aligned.index, note, uris, crop)
+        self._snapshots[aligned.time] = Snapshot(aligned.time, aligned.index, note, (), crop)
+        contents = [_encode(image, self._kind) for image in aligned.images]
+        self._contents[aligned.time] = contents
+        if self._lossless:
+            self._lossless_bytes += sum(map(len, contents))
+            if self._lossless_bytes > MAX_LOSSLESS_BYTES:
+                self._lossless = False
+                for time, earlier in self._contents.items():
+                    self._contents[time] = [_encode(_decode(each), self._kind) for each in earlier]
+
+    @property
+    def _kind(self) -> str:
+        return "webp" if self._lossless else "jpeg"
 
     def score_and_collect(
         self,
@@ -169,6 +184,11 @@ class _SnapshotCollector:
         if pending:
             self.add(previous)
         self.add(worst[1], f"worst of {self._comparison.videos[-1].label}")
+
+
+def _decode(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _encode(image: np.ndarray, kind: str) -> bytes:
