@@ -128,6 +128,7 @@ def test_what_is_refused_before_anything_is_measured(
     vsr(*line, tmp_path).fails(1, "nothing for 'calendar'", "named 'calendar' there")
     vsr(*line, f"lanczos-x4={others}").fails(2, "'lanczos-x4' is in the tables already")
     vsr(*line, others, "--against", others).fails(2, "is in the tables already", "NAME=")
+    vsr(*line, f"model={others}").fails(2, "'model' is reserved", "NAME=")
     vsr(*line, others, "--crf", "20", "--crf", "30").fails(2, "one --crf, not several")
     vsr(*line, "=there").fails(2, "'=there' is neither a folder nor NAME=FOLDER")
 

@@ -11,6 +11,7 @@ import numpy as np
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.clips import ClipFile, find_clip_named, image_files, read_frames
 from vsrcli.evaluate.protocol import Clip
+from vsrcli.evaluate.results import METHODS
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,14 @@ def check_others(others: Sequence[OtherTool], names: Sequence[str], protocol_cou
         protocol_count: number of ways in which low resolution is made.
 
     Raises:
-        UsageError: a name is taken, or frames of one low resolution would be scored for several.
+        UsageError: a name is taken or reserved, or frames of one low resolution would be scored for several.
     """
     taken = [*names, "bicubic", "lanczos", "truth"]
     for other in others:
+        if other.name == METHODS[-1]:  # what scores and frames of the model at hand go by
+            raise UsageError(
+                f"--against: the name {other.name!r} is reserved; give another one, NAME={other.folder!s}"
+            )
         if other.name in taken:
             raise UsageError(
                 f"--against: {other.name!r} is in the tables already; give another name, NAME="
