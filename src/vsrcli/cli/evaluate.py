@@ -123,7 +123,14 @@ _STDOUT = Path("-")
     metavar="DIR",
     group="Output",
 )
-@option("--json", "json_file", "Write all scores to this file.", type=_FILE, metavar="FILE", group="Output")
+@option(
+    "--json",
+    "json_file",
+    "Write all scores to this file; - prints them instead of the tables.",
+    type=_FILE,
+    metavar="FILE",
+    group="Output",
+)
 @option(
     "--markdown",
     "markdown_file",
@@ -135,7 +142,7 @@ _STDOUT = Path("-")
 @option(
     "--html",
     "html_file",
-    "Write the tables, enlarged details and moving ones to this page, which needs no other file.",
+    "Write the tables, enlarged details and moving ones to this page of one file; - prints it.",
     type=_FILE,
     metavar="FILE",
     group="Output",
@@ -199,8 +206,12 @@ def evaluate(
     uses += ["vmaf"] if vmaf else []
     check_applicable(click.get_current_context(), values, *uses)
     truth, card, crfs = values["truth"], values["card"], values["crfs"]
-    for path in (json_file, markdown_file, html_file):
+    targets = (json_file, markdown_file, html_file)
+    for path in targets:
         check_target(path)
+    to_stdout = _STDOUT in targets
+    if targets.count(_STDOUT) > 1:
+        raise UsageError("--json, --markdown and --html cannot all be printed: give - to one of them")
     if images:
         check_folder(images)
 
@@ -221,7 +232,6 @@ def evaluate(
 
     # measurement
     engine = {key: values[key] for key in ("device", "precision", "engine")}
-    to_stdout = markdown_file == _STDOUT
     bar = EvaluationBar(len(clip_files))
     strips = ComparisonStrips(images, several=len(evaluated) > 1)
     page = EvaluationPage() if html_file else None
@@ -258,18 +268,20 @@ def evaluate(
     typed = click.get_current_context().meta.get(ARGUMENTS, ())
     command = shlex.join(["vsr", *typed]) if typed else ""
     outputs: list[Callable[[], None]] = []
-    if json_file:
-        reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
-        outputs.append(lambda: write(json_file, json.dumps(reports, indent=2) + "\n"))
-    if page is not None and html_file:
-        outputs.append(lambda: write(html_file, page.render(comparisons, command)))
     if card:
         for index, model in enumerate(evaluated):
             scores = [comparison.evaluations[index] for comparison in comparisons]
             outputs.append(functools.partial(write_card, model, scores))
+    texts: list[tuple[Path, Callable[[], str]]] = []
+    if json_file:
+        reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
+        texts.append((json_file, lambda: json.dumps(reports, indent=2) + "\n"))
+    if page is not None and html_file:
+        texts.append((html_file, lambda: page.render(comparisons, command)))
     if markdown_file:
-        outputs.append(lambda: write(markdown_file, evaluation_document(comparisons, command)))
-    write_all(outputs)
+        texts.append((markdown_file, lambda: evaluation_document(comparisons, command)))
+    texts.sort(key=lambda target: target[0] == _STDOUT)  # last, since its reader may be gone
+    write_all([*outputs, *(functools.partial(write, *target) for target in texts)])
 
 
 def check_target(path: Path | None) -> None:
@@ -309,13 +321,14 @@ def write_all(outputs: Sequence[Callable[[], None]]) -> None:
         raise errors[0]
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, make_text: Callable[[], str]) -> None:
     """Write scores to a file, or print them (``-``); raise ``OutputError`` if it cannot be written."""
+    text = replace_undecodable(make_text())
     if path == _STDOUT:
-        click.echo(replace_undecodable(text), nl=False)
+        click.echo(text, nl=False)
         return
     try:
-        atomic_write(path, lambda file: file.write(replace_undecodable(text).encode()))
+        atomic_write(path, lambda file: file.write(text.encode()))
     except OSError as error:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 
@@ -358,7 +371,7 @@ def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
             "measure them again"
         )
     content = {**card, "measured": {**(card.get("measured") or {}), **card_scores(reports)}}
-    write(weights.card_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write(weights.card_path, lambda: json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _resolve_degradation(degrade: str | None, protocol: str | None) -> str | None:
