@@ -14,6 +14,7 @@ import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options
 from vsrcli.errors import EncodeError, InputError, OutputError
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.system.files import WorkDir, workdir_for
 
 Sample = Callable[..., Path]
@@ -191,6 +192,27 @@ def test_old_segments_stay_until_new_ones_are_committed(sample: Sample, tmp_path
     upscale_until(source, target, BICUBIC, stop_after=12)
     upscale_until(source, target, replace(BICUBIC, scale=Fraction(3)), stop_after=3)
     assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
+
+
+def test_the_old_state_stays_until_a_new_segment_is_committed(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrong command saves the state after its first segment, which then cannot be closed."""
+    source, reference, target = sample(media.cfr, frames=24), tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    upscale_until(source, reference, BICUBIC)
+    upscale_until(source, target, BICUBIC, stop_after=7)
+
+    def fail(writer: VideoEncoder) -> None:
+        raise EncodeError("no room is left")
+
+    def fill_disk(progress: object) -> None:
+        monkeypatch.setattr(VideoEncoder, "finish", fail)
+
+    with pytest.raises(EncodeError, match="no room is left"):
+        upscale_until(source, target, replace(BICUBIC, start=Fraction(1, 4)), after_frame=fill_disk)
+    monkeypatch.undo()
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 5 of 24"]
+    assert frame_hashes(target) == frame_hashes(reference)
 
 
 @pytest.mark.parametrize("damage", ["segment", "state", "journal"])

@@ -156,6 +156,11 @@ def read_journal(folder: Path) -> Journal | None:
 def save_state(workdir: WorkDir, name: str, state: State) -> None:
     """Save a state in a workdir.
 
+    Args:
+        workdir: of the output.
+        name: of the file; a new one each time, as the journal may still be that of an earlier run.
+        state: to save.
+
     Raises:
         OutputError: the disk is full or broken.
     """

@@ -240,7 +240,7 @@ class PlannedOutput(SegmentedOutput):
         if following is not None:
             state_file = None
             if following.state is not None:
-                state_file = f"start-{following.number:05}.npz"
+                state_file = f"start-{following.number:05}-{time.time_ns():x}.npz"
                 save_state(self._workdir, state_file, following.state)
             records.append(
                 PieceRecord(

@@ -259,7 +259,7 @@ class SegmentedOutput:
         if not in_background:  # saving the state may need the encoder's memory
             writer.finish()
         raise_if_damaged()
-        state_file = f"state-{len(self.journal.segments) + 1}.npz"
+        state_file = f"state-{len(self.journal.segments) + 1}-{time.time_ns():x}.npz"
         save_state(self._workdir, state_file, shots.state())
         update = JournalUpdate(self._current_tiles, shots.count, state_file)
         task = BackgroundTask(writer.finish, "closing") if in_background else None
