@@ -16,7 +16,8 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, is_alive, read_until, spawn
 from tiny_networks import tiny_weights
-from vsrcli.batch import runner, task
+from vsrcli.batch import planning, runner, task
+from vsrcli.cli import batch
 from vsrcli.cli.batch_report import write_document
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.files import WorkDir
@@ -329,6 +330,24 @@ def test_a_video_elsewhere_is_looked_at_again_at_the_end(
     assert ("3 done" if died else "1 done, 2 skipped") in outcome.err
     assert listed(Path("out")) == ["a.mp4", "s1/b.mkv", "s1/c.mp4"]
     assert vsr("batch", "-r", "videos", "out", *FAST).err.count("skipped") >= 3
+
+
+@pytest.mark.parametrize("step", ["plan_task", "prepare_in_scratch"])
+def test_a_video_that_another_run_finishes_during_planning_is_skipped(
+    step: str, videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = batch if step == "plan_task" else planning
+    planned = getattr(module, step)
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, step, planned)
+        assert vsr("batch", "-r", "videos", "out", *FAST).status == 0
+        return planned(*arguments)
+
+    monkeypatch.setattr(module, step, meanwhile)
+    outcome = vsr("batch", "-r", "videos", "out", *FAST)
+    assert outcome.status == 0, outcome.err
+    assert "3 skipped" in outcome.err
 
 
 def test_memory_limits_the_number_at_a_time(videos: Path, vsr: Vsr) -> None:

@@ -5,6 +5,7 @@ Videos that are finished are skipped, those that cannot be read or written fail,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -60,6 +61,8 @@ def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping
             if objection is None:
                 frames = ledger.frames(task.target)
                 return PlannedTask(task, Outcome("skipped", frames=frames, reason="finished before"))
+            if outcome := finished_meanwhile(task, ledger, fingerprint):
+                return PlannedTask(task, outcome)
             if not options.encode.overwrite:
                 reason = f"{task.target} {objection}; -y replaces it, or move it away"
                 return PlannedTask(task, Outcome("failed", reason=reason))
@@ -67,11 +70,27 @@ def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping
     except SignalInterruptError:
         raise
     except VsrError as error:
-        return PlannedTask(task, failure_outcome(error))
+        outcome = finished_meanwhile(task, ledger, fingerprint)
+        return PlannedTask(task, outcome or failure_outcome(error))
     except OSError as error:
         path = error.filename or task.target
         reason = f"{path} cannot be read ({error.strerror or error}); check its access rights"
         return PlannedTask(task, failure_outcome(OutputError(reason)))
+
+
+def finished_meanwhile(task: Task, ledger: Ledger, fingerprint: Mapping[str, str]) -> Outcome | None:
+    """Return the outcome of a task that another batch has finished since the ledger was read, else None.
+
+    Args: see :func:`plan_task`.
+    """
+    if not task.target.is_file():
+        return None
+    ledger.refresh()
+    with contextlib.suppress(OSError):  # is reported when it is opened
+        if ledger.reason_not_done(task.source, task.target, fingerprint) is None:
+            frames = ledger.frames(task.target)
+            return Outcome("skipped", frames=frames, reason="finished by another batch")
+    return None
 
 
 def prepare_in_scratch(task: Task, options: Options) -> Job:
