@@ -19,14 +19,9 @@ from vsrcli.media.types import Frame
 from vsrcli.pipeline.checkpoint import Journal, changed_keys
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import (
-    ImageSink,
-    SegmentedOutput,
-    VideoSink,
-    join_names,
-    unreadable_error,
-)
+from vsrcli.pipeline.segmented_output import SegmentedOutput, join_names, unreadable_error
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.sinks import ImageSink, VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
 
 

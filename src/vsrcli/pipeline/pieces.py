@@ -26,8 +26,9 @@ from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import Reporter, Result
 from vsrcli.pipeline.run_meter import RunMeter
 from vsrcli.pipeline.scan import FoundPiece, PieceStart, Scanner
-from vsrcli.pipeline.segmented_output import SegmentedOutput, VideoSink
+from vsrcli.pipeline.segmented_output import SegmentedOutput
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.sinks import VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.threads import BackgroundTask
