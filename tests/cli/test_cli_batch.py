@@ -287,11 +287,14 @@ def test_two_at_a_time_give_the_same_frames(videos: Path, network: Path, vsr: Vs
     assert identities(Path("together")) == before
 
 
-def test_a_video_that_another_run_is_writing_is_elsewhere(videos: Path, vsr: Vsr) -> None:
+@pytest.mark.parametrize("segments", [(), ("--segment", "none")])
+def test_a_video_that_another_run_is_writing_is_elsewhere(
+    segments: tuple[str, ...], videos: Path, vsr: Vsr
+) -> None:
     held = WorkDir(Path("out/s1/b.mkv").absolute())
     held.path.parent.mkdir(parents=True)
     held.open()
-    outcome = vsr("batch", "-r", "videos", "out", *FAST, "--json", "report.json")
+    outcome = vsr("batch", "-r", "videos", "out", *FAST, *segments, "--json", "report.json")
     assert outcome.status == 4
     assert "b.mkv" in outcome.err
     assert "3 videos: 2 done, 1 elsewhere" in outcome.err

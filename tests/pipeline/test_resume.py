@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -12,9 +13,10 @@ from interruptible_runs import FAST, frame_hashes, journal_content, upscale_unti
 
 import media_samples as media
 from tiny_networks import tiny_weights
-from vsrcli import EncodeOptions, Options
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.errors import EncodeError, InputError, OutputError
 from vsrcli.media.encoder import VideoEncoder
+from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import WorkDir, workdir_for
 
 Sample = Callable[..., Path]
@@ -233,16 +235,59 @@ def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Pa
     assert len(frame_hashes(target)) == 24
 
 
-def test_two_runs_with_one_target(sample: Sample, tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment", [5, "none"])
+def test_two_runs_with_one_target(segment: int | str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    options = replace(BICUBIC, segment=segment)
 
     def second(progress: object) -> None:
         with pytest.raises(OutputError, match=r"out\.mp4: process \d+ on .* is at work on it"):
-            upscale_until(source, target, BICUBIC)
+            upscale_until(source, target, options)
 
-    log = upscale_until(source, target, BICUBIC, after_frame=second)
+    log = upscale_until(source, target, options, after_frame=second)
     assert log.result is not None
     assert len(frame_hashes(target)) == 24
+
+
+@pytest.mark.parametrize("segment", [5, "none"])
+def test_what_another_run_has_finished_meanwhile_is_not_computed(
+    segment: int | str, sample: Sample, tmp_path: Path
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    options, frames = replace(BICUBIC, segment=segment), []
+    job = prepare_job(source, target, options)
+    upscale_until(source, target, options)
+    finished = target.read_bytes()
+    with pytest.raises(OutputError, match=r"out\.mp4 exists; use --overwrite"):
+        run_job(job, CallbackReporter(frames.append))
+    assert frames == []
+    assert target.read_bytes() == finished
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_killed_run_in_one_go_leaves_nothing_for_ever(sample: Sample, tmp_path: Path) -> None:
+    source, folder = sample(media.cfr, frames=24), tmp_path / "videos"
+    folder.mkdir()
+    target, left = folder / "out.avi", tmp_path / "left"
+
+    def copy(progress: Progress) -> None:
+        if progress.done == 12:
+            shutil.copytree(folder, left)
+
+    upscale_until(source, target, BICUBIC, after_frame=copy)
+    assert list(folder.iterdir()) == [target]
+    assert [path.name for path in left.iterdir()] == [".out.avi.vsr"]
+    upscale_until(source, left / target.name, BICUBIC)
+    assert [path.name for path in left.iterdir()] == ["out.avi"]
+    assert frame_hashes(left / target.name) == frame_hashes(target)
+
+
+def test_a_run_in_one_go_keeps_the_segments_of_another(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    upscale_until(source, target, replace(BICUBIC, segment="none"), stop_after=3)
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("segment", [5, "none"])

@@ -153,6 +153,13 @@ def read_journal(folder: Path) -> Journal | None:
         return None
 
 
+def release_workdir(workdir: WorkDir) -> None:
+    """Unlock a workdir; remove it before, unless it holds a journal, so what a run has committed."""
+    if not (workdir.path / JOURNAL_NAME).exists():
+        workdir.remove()
+    workdir.close()
+
+
 def save_state(workdir: WorkDir, name: str, state: State) -> None:
     """Save a state in a workdir.
 

@@ -33,6 +33,7 @@ from vsrcli.pipeline.checkpoint import (
     load_state,
     obsolete_keys,
     read_journal,
+    release_workdir,
     save_state,
 )
 from vsrcli.pipeline.job import Job
@@ -82,7 +83,7 @@ class SegmentedOutput:
         reporter: receives a notice whether and where an earlier run is resumed, or why it is not.
 
     Raises:
-        OutputError: another run writes this target, or the workdir cannot be written.
+        OutputError: another run writes this target or has just finished it, or the workdir cannot be written.
         EncodeError: an encoder stopped early.
         InputError: the source has changed during the run.
     """
@@ -100,6 +101,7 @@ class SegmentedOutput:
     def __enter__(self) -> Self:
         self._workdir.open()
         try:
+            self._sink.check_target()
             self.journal = replace(self.journal, fingerprint=self._current_fingerprint())
             earlier = read_journal(self._workdir.path)
             if earlier is not None:
@@ -251,9 +253,7 @@ class SegmentedOutput:
     def _release_workdir(self) -> None:
         journal = read_journal(self._workdir.path)
         self._sink.discard_uncommitted(journal.all_segments if journal else ())
-        if not (self._workdir.path / JOURNAL_NAME).exists():  # no run has committed anything
-            self._workdir.remove()
-        self._workdir.close()
+        release_workdir(self._workdir)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.output_plan import OutputPlan
+from vsrcli.media.planning import check_target
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
 from vsrcli.media.types import Source
 from vsrcli.system.files import WorkDir
@@ -36,6 +37,11 @@ class VideoSink:
         self.workdir = WorkDir(plan.target)
         self._plan, self._source, self._ffmpeg = plan, source, ffmpeg
         self._first_file: Path | None = None
+
+    def check_target(self) -> None:
+        """Raise OutputError if the target cannot be written, as when another run has finished it by now."""
+        plan = self._plan
+        check_target(plan.target, overwrite=plan.overwrite, inputs=self._source.input_files)
 
     def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder:
         """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
@@ -78,6 +84,9 @@ class ImageSink:
         self._own_names: set[str] | None = None  # that this job may remove; None: all in its lists
         if plan.naming.pattern is None and source.images is not None:
             self._own_names = {plan.naming.path_for(0, file).name for file in source.images.files}
+
+    def check_target(self) -> None:
+        """Nothing: images of others are found when the first segment is published."""
 
     def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
         return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
