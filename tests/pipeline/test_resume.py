@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
 
@@ -15,7 +18,10 @@ import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.errors import EncodeError, InputError, OutputError
+from vsrcli.frames.state import State
 from vsrcli.media.encoder import VideoEncoder
+from vsrcli.pipeline import segmented_output
+from vsrcli.pipeline.checkpoint import load_state
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import WorkDir, workdir_for
 
@@ -162,6 +168,32 @@ def test_options_without_effect_on_frames_resume(change: Options, sample: Sample
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
     upscale_until(source, target, BICUBIC, stop_after=12)
     assert upscale_until(source, target, change).notices == ["resuming at frame 10 of 24"]
+
+
+def test_the_saved_state_takes_no_memory_once_the_run_goes_on(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    options = replace(BICUBIC, model=str(tiny_weights(tmp_path, "recurrent")), device="cpu", engine="keras")
+    upscale_until(source, target, options, stop_after=12)
+    loaded: list[weakref.ref[np.ndarray]] = []
+
+    def load(file: Path) -> State | None:
+        state = load_state(file)
+        loaded.extend(weakref.ref(array) for array in (state or {}).values())
+        return state
+
+    monkeypatch.setattr(segmented_output, "load_state", load)
+    kept: list[int] = []
+
+    def measure(progress: Progress) -> None:
+        gc.collect()
+        kept.append(sum(array.nbytes for each in loaded if (array := each()) is not None))
+
+    log = upscale_until(source, target, options, after_frame=measure)
+    assert log.notices == ["resuming at frame 10 of 24"]
+    assert loaded
+    assert kept[-1] == 0
 
 
 def test_keep_going_resumes_and_its_end_does_not(sample: Sample, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Output(Protocol):
         frame_count: frames written, those of earlier runs included.
         resumed_count: of these, frames of earlier runs.
         state: state of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` to resume from; None to start
-            at the first frame.
+            at the first frame. Who has restored it sets it to None, to release its memory.
         journal: the rest; of an output in one go, without segments.
     """
 
