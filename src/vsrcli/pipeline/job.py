@@ -118,9 +118,12 @@ class Job:
             else estimate
         )
 
-    def fits_budget(self, tiles: Sequence[TilePlan]) -> bool:
-        """Whether the job with these tiles stays within ``--max-memory``, if that is set."""
-        return not self.memory_budget.explicit or self.memory_budget.allows(self.memory_estimate(tiles))
+    def can_keep_tiles(self, tiles: Sequence[TilePlan]) -> bool:
+        """Whether a resumed run can keep the tiles of an earlier one: they fit ``--max-memory``, without it
+        all memory that is free, or the job's own tiles would not help."""
+        limits = self.memory_budget.limits
+        kept, own = self._estimate_with_one_encoder(tiles), self._estimate_with_one_encoder(self.tiles)
+        return limits.allows(kept) or (not limits.allows(own) and kept.total <= own.total)
 
     def can_close_in_background(self, tiles: Sequence[TilePlan]) -> bool:
         """Whether there is memory to close a segment while the next one is computed."""
