@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +20,11 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job, upscale
 from vsrcli.errors import SignalInterruptError, UsageError
+from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
-from vsrcli.pipeline import memory
+from vsrcli.pipeline import memory, segmented_output
+from vsrcli.pipeline.checkpoint import load_state
 from vsrcli.pipeline.memory import (
     MemoryBudget,
     Workload,
@@ -311,3 +316,35 @@ def test_a_resumed_run_takes_the_memory_that_is_free_now(
         "to save memory, going on with tiles of 64x48, 2 frames at a time",
     ]
     assert raw_frames(target, tmp_path) == raw_frames(plain, tmp_path)
+
+
+def test_the_saved_state_takes_no_memory_once_the_run_goes_on(
+    sample: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    weights = str(tiny_weights(tmp_path, "recurrent"))
+    options = Options(Fraction(2), weights, device="cpu", engine="keras", segment=5)
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 12:
+            raise SignalInterruptError("enough")
+
+    with pytest.raises(SignalInterruptError):
+        upscale(source, target, options, on_progress=stop)
+    loaded: list[weakref.ref[np.ndarray]] = []
+
+    def load(file: Path) -> State | None:
+        state = load_state(file)
+        loaded.extend(weakref.ref(array) for array in (state or {}).values())
+        return state
+
+    monkeypatch.setattr(segmented_output, "load_state", load)
+    kept: list[int] = []
+
+    def measure(progress: Progress) -> None:
+        gc.collect()
+        kept.append(sum(array.nbytes for each in loaded if (array := each()) is not None))
+
+    assert upscale(source, target, options, on_progress=measure).resumed == 10
+    assert loaded
+    assert kept[-1] == 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
 
@@ -18,10 +16,7 @@ import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.errors import EncodeError, InputError, OutputError
-from vsrcli.frames.state import State
 from vsrcli.media.encoder import VideoEncoder
-from vsrcli.pipeline import segmented_output
-from vsrcli.pipeline.checkpoint import load_state
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import WorkDir, workdir_for
 
@@ -170,32 +165,6 @@ def test_options_without_effect_on_frames_resume(change: Options, sample: Sample
     assert upscale_until(source, target, change).notices == ["resuming at frame 10 of 24"]
 
 
-def test_the_saved_state_takes_no_memory_once_the_run_goes_on(
-    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    options = replace(BICUBIC, model=str(tiny_weights(tmp_path, "recurrent")), device="cpu", engine="keras")
-    upscale_until(source, target, options, stop_after=12)
-    loaded: list[weakref.ref[np.ndarray]] = []
-
-    def load(file: Path) -> State | None:
-        state = load_state(file)
-        loaded.extend(weakref.ref(array) for array in (state or {}).values())
-        return state
-
-    monkeypatch.setattr(segmented_output, "load_state", load)
-    kept: list[int] = []
-
-    def measure(progress: Progress) -> None:
-        gc.collect()
-        kept.append(sum(array.nbytes for each in loaded if (array := each()) is not None))
-
-    log = upscale_until(source, target, options, after_frame=measure)
-    assert log.notices == ["resuming at frame 10 of 24"]
-    assert loaded
-    assert kept[-1] == 0
-
-
 def test_keep_going_resumes_and_its_end_does_not(sample: Sample, tmp_path: Path) -> None:
     """No frame of damaged data is saved without --keep-going; with it, some may be."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
@@ -334,6 +303,40 @@ def test_source_that_changes_during_a_run(segment: str | int, sample: Sample, tm
         upscale_until(source, target, replace(BICUBIC, segment=segment), after_frame=touch)
     assert not target.exists()
     assert error.value.resume_option is None or not error.value.saved_frames
+
+
+@pytest.mark.parametrize("segment", [5, "shots", "none"])
+@pytest.mark.parametrize("part", [{"frames": 20}, {"end": Fraction(3, 4)}])
+def test_a_part_of_a_file_that_is_still_recorded(
+    part: dict[str, Any], segment: int | str, sample: Sample, tmp_path: Path
+) -> None:
+    """The file grows while the part is upscaled, and until the run is resumed."""
+    complete = sample(media.mpegts, frames=120)
+    source, reference, target = tmp_path / "in.ts", tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    content = complete.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    options = replace(BICUBIC, segment=segment, **part)
+    upscale_until(complete, reference, options)
+
+    def record(progress: Progress) -> None:
+        size = source.stat().st_size
+        with source.open("ab") as file:
+            file.write(content[size : size + 188])
+
+    upscale_until(source, target, options, stop_after=12, after_frame=record)
+    log = upscale_until(source, target, options, after_frame=record)
+    assert log.result is not None
+    assert [notice[:24] for notice in log.notices] == (["resuming at frame 10 of "] if segment == 5 else [])
+    assert frame_hashes(target) == frame_hashes(reference)
+
+
+def test_a_part_of_another_file_starts_afresh(sample: Sample, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    source.write_bytes(sample(media.cfr, frames=48).read_bytes())
+    options = replace(BICUBIC, frames=20)
+    upscale_until(source, target, options, stop_after=12)
+    source.write_bytes(sample(media.vfr, frames=24).read_bytes())
+    assert "the input's size" in upscale_until(source, target, options).notices[0]
 
 
 def test_span_and_frame_limit(sample: Sample, tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ class Job:
         return self.keep_color or self.strength < 1
 
     @property
+    def is_part(self) -> bool:
+        """Whether a part of a video is upscaled, which is complete while its file is still being recorded."""
+        has_end = self.plan.span[1] is not None or self.options.frames is not None
+        return has_end and self.source.images is None
+
+    @property
     def source(self) -> Source:
         """The source, as probed."""
         return self.reader.source

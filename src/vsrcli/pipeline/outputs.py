@@ -195,8 +195,8 @@ class DirectOutput:
     def _source_fingerprint(self) -> dict[str, str]:
         """Return what tells whether the source has changed, if that matters: not of a part of it, as it may
         still be recorded, of images, of stdin, and for stdout, whose bytes are gone already."""
-        source, is_part = self._job.source, self._job.plan.span[1] is not None or self._job.options.frames
-        if self._job.plan.to_stdout or not source.is_stored or source.images is not None or is_part:
+        source = self._job.source
+        if self._job.plan.to_stdout or not source.is_stored or source.images is not None or self._job.is_part:
             return {}
         try:
             return self._job.reader.fingerprint()

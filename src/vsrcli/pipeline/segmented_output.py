@@ -28,7 +28,7 @@ from vsrcli.pipeline.checkpoint import (
     JOURNAL_NAME,
     Journal,
     JournalUpdate,
-    changed_keys,
+    changed_under_way,
     fingerprint,
     load_state,
     obsolete_keys,
@@ -180,7 +180,7 @@ class SegmentedOutput:
         self._commit(JournalUpdate(self._current_tiles, shots.count, None, warnings, complete=True), segment)
 
     def finalize(self) -> None:
-        if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
+        if changed := changed_under_way(self._job, self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
                 f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew",
@@ -230,7 +230,7 @@ class SegmentedOutput:
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
-        changed = obsolete_keys(earlier.fingerprint, self.journal.fingerprint)
+        changed = obsolete_keys(self._job, earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.all_segments)
         if not self._job.options.resume:
