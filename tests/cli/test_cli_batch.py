@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, is_alive, read_until, spawn
 from tiny_networks import tiny_weights
+from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.batch import planning, runner, task
 from vsrcli.cli import batch
 from vsrcli.cli.batch_report import write_document
@@ -358,6 +360,23 @@ def test_memory_limits_the_number_at_a_time(videos: Path, vsr: Vsr) -> None:
     assert done.status == 0, done.err
     assert json.loads(done.out)["jobs"] < 3
     assert "-j 3: 390 MiB of memory are enough for" in done.err
+
+
+def test_memory_is_enough_for_every_kind_of_video(
+    sample: Callable[..., Path], videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of one size, of which the second takes more: it has 10 bits, so that x265 encodes it."""
+    (videos / "b.mkv").write_bytes(sample(media.ten_bit).read_bytes())
+    options = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment="none")
+    less, more = (
+        prepare_job(videos / name, Path(name), options).memory_estimate().total for name in ("a.mp4", "b.mkv")
+    )
+    assert less < more
+    monkeypatch.setattr(planning, "_free_memory", lambda device: less + more)
+    done = vsr("batch", "videos", "out", *FAST, "--segment", "none", "-j", "2", "--json", "-")
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["jobs"] == 1
+    assert "-j 2: " in done.err
 
 
 def test_workers_share_the_memory(videos: Path, vsr: Vsr) -> None:

@@ -13,7 +13,7 @@ from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.task import WAITING, Outcome, failure_outcome
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrError
-from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.job import Job, workload_of
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.preparation import prepare_job
@@ -129,13 +129,24 @@ def share_memory(
         return jobs, options, None
     on_gpu = any(each.job and each.job.engine and each.job.engine.may_use_gpu for each in waiting)
     total = options.max_memory or _free_memory(options.device if on_gpu and not workers else "cpu")
-    largest = max(waiting, key=lambda each: each.frame_pixels)
+    kinds = _kinds(waiting)
     for count in range(jobs, 1, -1):
         share = replace(options, max_memory=total // count)
-        if _fits(largest, share):
+        if all(_fits(each, share) for each in kinds):
             notice = _memory_notice(count, requested, total, workers=workers) if count < jobs else None
             return count, share, notice
     return 1, options, _memory_notice(1, requested, total, workers=workers)
+
+
+def _kinds(waiting: Sequence[PlannedTask]) -> list[PlannedTask]:
+    """Return one task for each that takes another amount of memory, those that take most first."""
+    kinds: dict[tuple[object, ...], tuple[int, PlannedTask]] = {}
+    for each in waiting:
+        if (job := each.job) is not None:
+            workload = workload_of(job.source, job.model, job.plan, job.engine)
+            key = workload, *(model.checksum for model in job.models)
+            kinds.setdefault(key, (job.memory_estimate().total, each))
+    return [each for _, each in sorted(kinds.values(), key=lambda kind: kind[0], reverse=True)]
 
 
 def _fits_host(job: Job, count: int) -> bool:
