@@ -146,6 +146,8 @@ def test_a_link_to_a_parent_folder(tree: Path) -> None:
         ("{stem}_x{scale}{suffix}", None, "a.webm", "a_x2.5.webm"),
         ("{model} {stem}", None, "a.mp4", "mine a.mp4"),
         ("{stem}.mov", None, "a.mp4", "a.mov"),
+        ("{stem}.MOV", ".mov", "a.mp4", "a.MOV"),
+        ("{stem:.3}_x{scale:0>4}", None, "abcd.mp4", "abc_x02.5.mp4"),
     ],
 )
 def test_names(template: str, container: str | None, name: str, expected: str, ffmpeg: Ffmpeg) -> None:
@@ -162,6 +164,12 @@ def test_names(template: str, container: str | None, name: str, expected: str, f
         ("video", None, "{stem}"),
         ("../{stem}", None, "OUT_DIR"),
         ("{stem}", ".txt", "--container .txt"),
+        ("{stem}_x{scale:g}", None, "is no template (Unknown format code 'g'"),
+        ("{stem:{year}}", None, "is no template"),
+        ("{stem:{}}", None, "is no template"),
+        ("{stem:{scale.real}}", None, "is no template"),
+        ("{stem}.mkv", ".mp4", "ends with .mkv, but --container is .mp4"),
+        ("{stem}{suffix}.mkv", ".mp4", "ends with .mkv, but --container is .mp4"),
     ],
 )
 def test_invalid_names(template: str, container: str | None, word: str, ffmpeg: Ffmpeg) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, is_alive, read_until, spawn
 from tiny_networks import tiny_weights
-from vsrcli.batch import runner, task
+from vsrcli import EncodeOptions, Options, prepare_job
+from vsrcli.batch import planning, runner, task
+from vsrcli.cli import batch
 from vsrcli.cli.batch_report import write_document
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.files import WorkDir
@@ -286,11 +289,14 @@ def test_two_at_a_time_give_the_same_frames(videos: Path, network: Path, vsr: Vs
     assert identities(Path("together")) == before
 
 
-def test_a_video_that_another_run_is_writing_is_elsewhere(videos: Path, vsr: Vsr) -> None:
+@pytest.mark.parametrize("segments", [(), ("--segment", "none")])
+def test_a_video_that_another_run_is_writing_is_elsewhere(
+    segments: tuple[str, ...], videos: Path, vsr: Vsr
+) -> None:
     held = WorkDir(Path("out/s1/b.mkv").absolute())
     held.path.parent.mkdir(parents=True)
     held.open()
-    outcome = vsr("batch", "-r", "videos", "out", *FAST, "--json", "report.json")
+    outcome = vsr("batch", "-r", "videos", "out", *FAST, *segments, "--json", "report.json")
     assert outcome.status == 4
     assert "b.mkv" in outcome.err
     assert "3 videos: 2 done, 1 elsewhere" in outcome.err
@@ -331,11 +337,46 @@ def test_a_video_elsewhere_is_looked_at_again_at_the_end(
     assert vsr("batch", "-r", "videos", "out", *FAST).err.count("skipped") >= 3
 
 
+@pytest.mark.parametrize("step", ["plan_task", "prepare_in_scratch"])
+def test_a_video_that_another_run_finishes_during_planning_is_skipped(
+    step: str, videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = batch if step == "plan_task" else planning
+    planned = getattr(module, step)
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, step, planned)
+        assert vsr("batch", "-r", "videos", "out", *FAST).status == 0
+        return planned(*arguments)
+
+    monkeypatch.setattr(module, step, meanwhile)
+    outcome = vsr("batch", "-r", "videos", "out", *FAST)
+    assert outcome.status == 0, outcome.err
+    assert "3 skipped" in outcome.err
+
+
 def test_memory_limits_the_number_at_a_time(videos: Path, vsr: Vsr) -> None:
     done = vsr("batch", "-r", "videos", "out", *FAST, "-j", "3", "--max-memory", "390M", "--json", "-")
     assert done.status == 0, done.err
     assert json.loads(done.out)["jobs"] < 3
     assert "-j 3: 390 MiB of memory are enough for" in done.err
+
+
+def test_memory_is_enough_for_every_kind_of_video(
+    sample: Callable[..., Path], videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of one size, of which the second takes more: it has 10 bits, so that x265 encodes it."""
+    (videos / "b.mkv").write_bytes(sample(media.ten_bit).read_bytes())
+    options = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment="none")
+    less, more = (
+        prepare_job(videos / name, Path(name), options).memory_estimate().total for name in ("a.mp4", "b.mkv")
+    )
+    assert less < more
+    monkeypatch.setattr(planning, "_free_memory", lambda device: less + more)
+    done = vsr("batch", "videos", "out", *FAST, "--segment", "none", "-j", "2", "--json", "-")
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["jobs"] == 1
+    assert "-j 2: " in done.err
 
 
 def test_workers_share_the_memory(videos: Path, vsr: Vsr) -> None:

@@ -26,7 +26,8 @@ from vsrcli.media.probe import probe
 from vsrcli.media.source_reader import VideoReader
 from vsrcli.media.stdin import StdinSource
 from vsrcli.pipeline.progress import CallbackReporter
-from vsrcli.pipeline.segmented_output import ImageSink, SegmentedOutput
+from vsrcli.pipeline.segmented_output import SegmentedOutput
+from vsrcli.pipeline.sinks import ImageSink
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

@@ -19,6 +19,7 @@ from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times
+from vsrcli.system.files import WorkDir
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -110,6 +111,16 @@ def test_the_folder_of_a_frame_stays_only_with_the_frame(vsr: Vsr, sample: Sampl
     assert names(tmp_path) == []
     stderr_of(vsr("upscale", sample(media.cfr), target, *TWICE, "--frames", "1"))
     assert names(tmp_path / "new") == ["frame.png"]
+
+
+def test_two_runs_with_one_image(vsr: Vsr, tmp_path: Path) -> None:
+    source = image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes())
+    held = WorkDir(tmp_path / "out.png")
+    held.open()
+    vsr("upscale", source, tmp_path / "out.png", *TWICE).fails(1, "out.png: process", "is at work on it")
+    held.close()
+    stderr_of(vsr("upscale", source, tmp_path / "out.png", *TWICE))
+    assert names(tmp_path) == ["in.png", "out.png"]
 
 
 def test_a_photo_is_stored_upright_and_keeps_its_exif(vsr: Vsr, tmp_path: Path) -> None:

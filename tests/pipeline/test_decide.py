@@ -194,9 +194,9 @@ def test_tiles_leave_memory_for_what_follows_the_source(names: tuple[str, ...]) 
     job = decided(
         "out.mp4", Options(Fraction(2), strength=0.5), memory_budget=budget, strength=0.5, **changes
     )
-    assert job.fits_budget(job.tiles)
+    assert job.can_keep_tiles(job.tiles)
     assert job.tiles != plain.tiles
-    assert not job.fits_budget(plain.tiles)
+    assert not job.can_keep_tiles(plain.tiles)
     few = MemoryBudget(600_000_000, explicit=True)
     with pytest.raises(UsageError, match=r"--max-memory .* is too little"):
         decided("out.mp4", Options(Fraction(2), strength=0.5), memory_budget=few, strength=0.5, **changes)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +20,11 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job, upscale
 from vsrcli.errors import SignalInterruptError, UsageError
+from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
-from vsrcli.pipeline import memory
+from vsrcli.pipeline import memory, segmented_output
+from vsrcli.pipeline.checkpoint import load_state
 from vsrcli.pipeline.memory import (
     MemoryBudget,
     Workload,
@@ -271,9 +277,74 @@ def test_bursts_give_identical_output(
 
     job = prepare_job(source, resumed, tight)
     less = replace(job, memory_budget=MemoryBudget(job.memory_estimate().total, explicit=True))
-    assert not less.fits_budget([replace(job.tiles[0], burst=1)])
+    assert not less.can_keep_tiles([replace(job.tiles[0], burst=1)])
     notices: list[str] = []
     result = run_job(less, CallbackReporter(on_notice=notices.append))
     assert result.resumed == 8
     assert any("to save memory, going on" in notice for notice in notices)
     assert raw_frames(resumed, tmp_path) == raw_frames(plain, tmp_path)
+
+
+def test_a_resumed_run_takes_the_memory_that_is_free_now(
+    sample: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --max-memory; it keeps its tiles as long as all free memory is enough for them."""
+    source, plain, target = sample(media.cfr, frames=24), tmp_path / "plain.mkv", tmp_path / "out.mkv"
+    encode = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
+    weights = str(tiny_weights(tmp_path, "cached"))
+    options = Options(Fraction(2), weights, device="cpu", segment=4, encode=encode)
+    upscale(source, plain, options)
+
+    def stop(progress: Progress) -> None:
+        if progress.done == progress.resumed + 10 < 20:
+            raise SignalInterruptError("enough")
+
+    monkeypatch.setattr(memory, "BURST_SIZES", (8,))
+    job = prepare_job(source, target, options)
+    estimate = job.memory_estimate()
+    with pytest.raises(SignalInterruptError):
+        run_job(job, CallbackReporter(stop))
+    monkeypatch.setattr(memory, "BURST_SIZES", (1,))
+    notices: list[str] = []
+    for host in (estimate.total + 2**16, estimate.total - 2**16):
+        monkeypatch.setattr(memory, "available_host_memory", lambda host=host: host)
+        with contextlib.suppress(SignalInterruptError):
+            run_job(prepare_job(source, target, options), CallbackReporter(stop, notices.append))
+    assert notices == [
+        "resuming at frame 8 of 24",
+        "resuming at frame 12 of 24",
+        "to save memory, going on with tiles of 64x48, 2 frames at a time",
+    ]
+    assert raw_frames(target, tmp_path) == raw_frames(plain, tmp_path)
+
+
+def test_the_saved_state_takes_no_memory_once_the_run_goes_on(
+    sample: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    weights = str(tiny_weights(tmp_path, "recurrent"))
+    options = Options(Fraction(2), weights, device="cpu", engine="keras", segment=5)
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 12:
+            raise SignalInterruptError("enough")
+
+    with pytest.raises(SignalInterruptError):
+        upscale(source, target, options, on_progress=stop)
+    loaded: list[weakref.ref[np.ndarray]] = []
+
+    def load(file: Path) -> State | None:
+        state = load_state(file)
+        loaded.extend(weakref.ref(array) for array in (state or {}).values())
+        return state
+
+    monkeypatch.setattr(segmented_output, "load_state", load)
+    kept: list[int] = []
+
+    def measure(progress: Progress) -> None:
+        gc.collect()
+        kept.append(sum(array.nbytes for each in loaded if (array := each()) is not None))
+
+    assert upscale(source, target, options, on_progress=measure).resumed == 10
+    assert loaded
+    assert kept[-1] == 0

@@ -182,6 +182,18 @@ def test_a_stopped_run_goes_on_and_writes_the_same_bytes(sample: Sample, tmp_pat
     assert target.read_bytes() == reference.read_bytes()
 
 
+def test_old_pieces_stay_until_new_ones_are_committed(sample: Sample, tmp_path: Path) -> None:
+    """A mistyped option costs nothing if the run is stopped in time, as with segments."""
+    source, reference, target = sample(three_shots), tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    upscale_until(source, reference, SHOTS)
+    upscale_until(source, target, SHOTS, stop_after=14)
+    log = upscale_until(source, target, replace(SHOTS, start=Fraction(1, 2)), stop_after=3)
+    assert "starting afresh instead of going on from 12 finished frames" in log.notices[0]
+    assert upscale_until(source, target, SHOTS).notices == ["resuming at frame 12 of 54"]
+    assert target.read_bytes() == reference.read_bytes()
+    assert not workdir_for(target).exists()
+
+
 def test_a_damaged_start_is_no_run_to_resume(sample: Sample, tmp_path: Path) -> None:
     source, target = sample(three_shots), tmp_path / "out.mp4"
     upscale_until(source, target, SHOTS, stop_after=14)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
 
 import media_samples as media
 from tiny_networks import tiny_weights
-from vsrcli import EncodeOptions, Options
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.errors import EncodeError, InputError, OutputError
+from vsrcli.media.encoder import VideoEncoder
+from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import WorkDir, workdir_for
 
 Sample = Callable[..., Path]
@@ -193,6 +197,27 @@ def test_old_segments_stay_until_new_ones_are_committed(sample: Sample, tmp_path
     assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
 
 
+def test_the_old_state_stays_until_a_new_segment_is_committed(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrong command saves the state after its first segment, which then cannot be closed."""
+    source, reference, target = sample(media.cfr, frames=24), tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    upscale_until(source, reference, BICUBIC)
+    upscale_until(source, target, BICUBIC, stop_after=7)
+
+    def fail(writer: VideoEncoder) -> None:
+        raise EncodeError("no room is left")
+
+    def fill_disk(progress: object) -> None:
+        monkeypatch.setattr(VideoEncoder, "finish", fail)
+
+    with pytest.raises(EncodeError, match="no room is left"):
+        upscale_until(source, target, replace(BICUBIC, start=Fraction(1, 4)), after_frame=fill_disk)
+    monkeypatch.undo()
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 5 of 24"]
+    assert frame_hashes(target) == frame_hashes(reference)
+
+
 @pytest.mark.parametrize("damage", ["segment", "state", "journal"])
 def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
@@ -211,16 +236,60 @@ def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Pa
     assert len(frame_hashes(target)) == 24
 
 
-def test_two_runs_with_one_target(sample: Sample, tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment", [5, "none"])
+def test_two_runs_with_one_target(segment: int | str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    options = replace(BICUBIC, segment=segment)
 
     def second(progress: object) -> None:
         with pytest.raises(OutputError, match=r"out\.mp4: process \d+ on .* is at work on it"):
-            upscale_until(source, target, BICUBIC)
+            upscale_until(source, target, options)
 
-    log = upscale_until(source, target, BICUBIC, after_frame=second)
+    log = upscale_until(source, target, options, after_frame=second)
     assert log.result is not None
     assert len(frame_hashes(target)) == 24
+
+
+@pytest.mark.parametrize("segment", [5, "none"])
+def test_what_another_run_has_finished_meanwhile_is_not_computed(
+    segment: int | str, sample: Sample, tmp_path: Path
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    options, frames = replace(BICUBIC, segment=segment), []
+    job = prepare_job(source, target, options)
+    upscale_until(source, target, options)
+    finished = target.read_bytes()
+    with pytest.raises(OutputError, match=r"out\.mp4 exists; use --overwrite"):
+        run_job(job, CallbackReporter(frames.append))
+    assert frames == []
+    assert target.read_bytes() == finished
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_killed_run_in_one_go_leaves_nothing_for_ever(sample: Sample, tmp_path: Path) -> None:
+    source, folder = sample(media.cfr, frames=24), tmp_path / "videos"
+    folder.mkdir()
+    target, left = folder / "out.avi", tmp_path / "left"
+
+    def copy(progress: Progress) -> None:
+        if progress.done == 12:
+            shutil.copytree(folder, left)
+
+    upscale_until(source, target, BICUBIC, after_frame=copy)
+    assert list(folder.iterdir()) == [target]
+    assert [path.name for path in left.iterdir()] == [".out.avi.vsr"]
+    (left / ".out.avi.vsr" / "output.avi").write_bytes(b"half of it")  # ffmpeg may not have begun it by then
+    upscale_until(source, left / target.name, BICUBIC)
+    assert [path.name for path in left.iterdir()] == ["out.avi"]
+    assert frame_hashes(left / target.name) == frame_hashes(target)
+
+
+def test_a_run_in_one_go_keeps_the_segments_of_another(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    upscale_until(source, target, replace(BICUBIC, segment="none"), stop_after=3)
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("segment", [5, "none"])
@@ -235,6 +304,40 @@ def test_source_that_changes_during_a_run(segment: str | int, sample: Sample, tm
         upscale_until(source, target, replace(BICUBIC, segment=segment), after_frame=touch)
     assert not target.exists()
     assert error.value.resume_option is None or not error.value.saved_frames
+
+
+@pytest.mark.parametrize("segment", [5, "shots", "none"])
+@pytest.mark.parametrize("part", [{"frames": 20}, {"end": Fraction(3, 4)}])
+def test_a_part_of_a_file_that_is_still_recorded(
+    part: dict[str, Any], segment: int | str, sample: Sample, tmp_path: Path
+) -> None:
+    """The file grows while the part is upscaled, and until the run is resumed."""
+    complete = sample(media.mpegts, frames=120)
+    source, reference, target = tmp_path / "in.ts", tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    content = complete.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    options = replace(BICUBIC, segment=segment, **part)
+    upscale_until(complete, reference, options)
+
+    def record(progress: Progress) -> None:
+        size = source.stat().st_size
+        with source.open("ab") as file:
+            file.write(content[size : size + 188])
+
+    upscale_until(source, target, options, stop_after=12, after_frame=record)
+    log = upscale_until(source, target, options, after_frame=record)
+    assert log.result is not None
+    assert [notice[:24] for notice in log.notices] == (["resuming at frame 10 of "] if segment == 5 else [])
+    assert frame_hashes(target) == frame_hashes(reference)
+
+
+def test_a_part_of_another_file_starts_afresh(sample: Sample, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    source.write_bytes(sample(media.cfr, frames=48).read_bytes())
+    options = replace(BICUBIC, frames=20)
+    upscale_until(source, target, options, stop_after=12)
+    source.write_bytes(sample(media.vfr, frames=24).read_bytes())
+    assert "the input's size" in upscale_until(source, target, options).notices[0]
 
 
 def test_span_and_frame_limit(sample: Sample, tmp_path: Path) -> None:

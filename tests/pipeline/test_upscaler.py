@@ -45,7 +45,7 @@ def make_upscaler(
     precision: str = "fp16",
     tile: int = 64,
     tile_pixels: int = 0,
-    fits_budget: bool = True,
+    can_keep_tiles: bool = True,
     engine_type: type[MixingEngine] = MixingEngine,
 ) -> Opened:
     """Return an upscaler whose engine fails in the requested precision, and never after falling back."""
@@ -63,7 +63,7 @@ def make_upscaler(
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(target=Path("out.mkv"), to_stdout=False),
         tiles=(tiles,),
-        fits_budget=lambda tiles: fits_budget,
+        can_keep_tiles=lambda tiles: can_keep_tiles,
         is_faithful=False,
     )
     reporter = CallbackReporter(on_notice=notices.append)
@@ -82,7 +82,7 @@ def expected(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
 
 
 def test_planned_tiles_are_no_notice_whatever_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, notices, _ = make_upscaler(monkeypatch, lambda h, w: None, fits_budget=False)
+    _, notices, _ = make_upscaler(monkeypatch, lambda h, w: None, can_keep_tiles=False)
     assert notices == []
 
 
@@ -232,7 +232,7 @@ def upscale_in_bursts(
         passes=[make_pass(tiles)],
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
         plan=SimpleNamespace(target=folder / "out.mkv", to_stdout=False),
-        fits_budget=lambda tiles: True,
+        can_keep_tiles=lambda tiles: True,
         is_faithful=False,
     )
     stream = Upscaler(job, [tiles], CallbackReporter(on_notice=notices.append)).open_stream()

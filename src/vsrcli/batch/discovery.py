@@ -124,8 +124,8 @@ class Naming:
         scale, model: values of these fields.
 
     Raises:
-        UsageError: the template has an unknown field, no ``{stem}`` or a path separator, or the container is
-            unknown.
+        UsageError: the template has an unknown field or format, no ``{stem}``, a path separator or another
+            extension than the container's, or the container is unknown.
     """
 
     ffmpeg: Ffmpeg
@@ -153,9 +153,18 @@ class Naming:
             raise UsageError(
                 f"--container {self.container}: no container that can be written; use another, such as .mkv"
             )
-        ending = Path(self.template.replace("{stem}", "x")).suffix
+        typed, ending = self.template, Path(self.template.replace("{stem}", "x")).suffix
         if "suffix" not in fields and not (ending and self._can_write(ending)):
             object.__setattr__(self, "template", self.template + "{suffix}")
+        try:
+            ending = Path(self("x.mkv")).suffix.lower()
+        except (ValueError, LookupError, AttributeError) as error:
+            raise UsageError(f"--name {typed!r} is no template ({error}); see --help") from None
+        if self.container is not None and ending != self.container and self._can_write(ending):
+            raise UsageError(
+                f"--name {typed!r} ends with {ending}, but --container is {self.container}; leave one of "
+                "them out"
+            )
 
     def __call__(self, name: str) -> str:
         """Return the name of the output for the name of a source."""

@@ -5,6 +5,7 @@ Videos that are finished are skipped, those that cannot be read or written fail,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.task import WAITING, Outcome, failure_outcome
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrError
-from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.job import Job, workload_of
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.preparation import prepare_job
@@ -60,6 +61,8 @@ def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping
             if objection is None:
                 frames = ledger.frames(task.target)
                 return PlannedTask(task, Outcome("skipped", frames=frames, reason="finished before"))
+            if outcome := finished_meanwhile(task, ledger, fingerprint):
+                return PlannedTask(task, outcome)
             if not options.encode.overwrite:
                 reason = f"{task.target} {objection}; -y replaces it, or move it away"
                 return PlannedTask(task, Outcome("failed", reason=reason))
@@ -67,11 +70,27 @@ def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping
     except SignalInterruptError:
         raise
     except VsrError as error:
-        return PlannedTask(task, failure_outcome(error))
+        outcome = finished_meanwhile(task, ledger, fingerprint)
+        return PlannedTask(task, outcome or failure_outcome(error))
     except OSError as error:
         path = error.filename or task.target
         reason = f"{path} cannot be read ({error.strerror or error}); check its access rights"
         return PlannedTask(task, failure_outcome(OutputError(reason)))
+
+
+def finished_meanwhile(task: Task, ledger: Ledger, fingerprint: Mapping[str, str]) -> Outcome | None:
+    """Return the outcome of a task that another batch has finished since the ledger was read, else None.
+
+    Args: see :func:`plan_task`.
+    """
+    if not task.target.is_file():
+        return None
+    ledger.refresh()
+    with contextlib.suppress(OSError):  # is reported when it is opened
+        if ledger.reason_not_done(task.source, task.target, fingerprint) is None:
+            frames = ledger.frames(task.target)
+            return Outcome("skipped", frames=frames, reason="finished by another batch")
+    return None
 
 
 def prepare_in_scratch(task: Task, options: Options) -> Job:
@@ -110,13 +129,24 @@ def share_memory(
         return jobs, options, None
     on_gpu = any(each.job and each.job.engine and each.job.engine.may_use_gpu for each in waiting)
     total = options.max_memory or _free_memory(options.device if on_gpu and not workers else "cpu")
-    largest = max(waiting, key=lambda each: each.frame_pixels)
+    kinds = _kinds(waiting)
     for count in range(jobs, 1, -1):
         share = replace(options, max_memory=total // count)
-        if _fits(largest, share):
+        if all(_fits(each, share) for each in kinds):
             notice = _memory_notice(count, requested, total, workers=workers) if count < jobs else None
             return count, share, notice
     return 1, options, _memory_notice(1, requested, total, workers=workers)
+
+
+def _kinds(waiting: Sequence[PlannedTask]) -> list[PlannedTask]:
+    """Return one task for each that takes another amount of memory, those that take most first."""
+    kinds: dict[tuple[object, ...], tuple[int, PlannedTask]] = {}
+    for each in waiting:
+        if (job := each.job) is not None:
+            workload = workload_of(job.source, job.model, job.plan, job.engine)
+            key = workload, *(model.checksum for model in job.models)
+            kinds.setdefault(key, (job.memory_estimate().total, each))
+    return [each for _, each in sorted(kinds.values(), key=lambda kind: kind[0], reverse=True)]
 
 
 def _fits_host(job: Job, count: int) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Identity, Ledger
-from vsrcli.batch.planning import PlannedTask
+from vsrcli.batch.planning import PlannedTask, finished_meanwhile
 from vsrcli.batch.task import (
     BatchReporter,
     EngineCache,
@@ -149,15 +149,7 @@ class BatchRun:
         return True
 
     def _finished_meanwhile(self, task: Task) -> Outcome | None:
-        """Return the outcome of a task that another batch has finished since this one was planned."""
-        if not task.target.is_file():
-            return None
-        self._ledger.refresh()
-        with contextlib.suppress(OSError):  # is reported when it is opened
-            if self._ledger.reason_not_done(task.source, task.target, self._fingerprint) is None:
-                frames = self._ledger.frames(task.target)
-                return Outcome("skipped", frames=frames, reason="finished by another batch")
-        return None
+        return finished_meanwhile(task, self._ledger, self._fingerprint)
 
     def end(self, index: int, outcome: Outcome) -> bool:
         """Record the outcome of a task; return False if no other may start."""

@@ -68,7 +68,7 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     """
     from vsrcli.cluster.likeness import Greeting
     from vsrcli.errors import EngineError, InputError
-    from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
+    from vsrcli.pipeline.checkpoint import fingerprint, obsolete_keys
     from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.progress import CallbackReporter
     from vsrcli.pipeline.thread_limit import limit_network_threads
@@ -80,7 +80,7 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     target = setup.target if folder is None else folder / setup.target.name
     limit_network_threads(setup.options, setup.threads)
     job = prepare_job(setup.source, target, setup.options)
-    if changed := changed_keys(setup.fingerprint, fingerprint(job)):
+    if changed := obsolete_keys(job, setup.fingerprint, fingerprint(job)):
         raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
     upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
     send("ready", setup.key, Greeting.of(upscaler.engine))

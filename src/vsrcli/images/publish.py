@@ -63,7 +63,7 @@ def workdir_name(naming: OutputNaming, source: Path) -> Path:
         naming: of the images.
         source: the input as typed, a folder or a pattern.
     """
-    if naming.pattern is not None:
+    if naming.pattern is not None or naming.single_name is not None:
         return naming.path
     digest = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()[:8]
     return naming.folder / f"images-{digest}{naming.suffix}"

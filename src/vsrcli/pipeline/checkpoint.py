@@ -28,6 +28,8 @@ from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir
 
 JOURNAL_NAME = "journal.json"
+_SIZE_KEY = "the input's size"
+_INPUT_KEYS = (_SIZE_KEY, "the input's modification time", "the input")  # in a reader's fingerprint
 _VERSION = 5  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = (
@@ -153,8 +155,20 @@ def read_journal(folder: Path) -> Journal | None:
         return None
 
 
+def release_workdir(workdir: WorkDir) -> None:
+    """Unlock a workdir; remove it before, unless it holds a journal, so what a run has committed."""
+    if not (workdir.path / JOURNAL_NAME).exists():
+        workdir.remove()
+    workdir.close()
+
+
 def save_state(workdir: WorkDir, name: str, state: State) -> None:
     """Save a state in a workdir.
+
+    Args:
+        workdir: of the output.
+        name: of the file; a new one each time, as the journal may still be that of an earlier run.
+        state: to save.
 
     Raises:
         OutputError: the disk is full or broken.
@@ -205,13 +219,23 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     return [name for name in names if before.get(name) != now.get(name)]
 
 
-def obsolete_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names of changed values for which finished segments do not fit.
+def changed_under_way(job: Job, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of values that have changed during a run, and that its output depends on."""
+    return [name for name in changed_keys(before, now) if name not in _INPUT_KEYS or not job.is_part]
 
-    They fit after ``--keep-going`` was added: without it, no frame of damaged data is ever saved.
+
+def obsolete_keys(job: Job, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of changed values for which finished segments of an earlier run do not fit a job.
+
+    They fit after ``--keep-going`` was added: without it, no frame of damaged data is ever saved. Those of a
+    part fit after its file has grown.
     """
-    adds_keep_going = before.get("--keep_going") == "False" and now.get("--keep_going") == "True"
-    return [name for name in changed_keys(before, now) if name != "--keep_going" or not adds_keep_going]
+    fitting: list[str] = []
+    if before.get("--keep_going") == "False" and now.get("--keep_going") == "True":
+        fitting.append("--keep_going")
+    if job.is_part and int(before.get(_SIZE_KEY, 0)) < int(now.get(_SIZE_KEY, 0)):
+        fitting.extend(_INPUT_KEYS)
+    return [name for name in changed_keys(before, now) if name not in fitting]
 
 
 def _parse_piece(content: dict[str, Any]) -> PieceRecord:

@@ -69,6 +69,12 @@ class Job:
         return self.keep_color or self.strength < 1
 
     @property
+    def is_part(self) -> bool:
+        """Whether a part of a video is upscaled, which is complete while its file is still being recorded."""
+        has_end = self.plan.span[1] is not None or self.options.frames is not None
+        return has_end and self.source.images is None
+
+    @property
     def source(self) -> Source:
         """The source, as probed."""
         return self.reader.source
@@ -118,9 +124,12 @@ class Job:
             else estimate
         )
 
-    def fits_budget(self, tiles: Sequence[TilePlan]) -> bool:
-        """Whether the job with these tiles stays within ``--max-memory``, if that is set."""
-        return not self.memory_budget.explicit or self.memory_budget.allows(self.memory_estimate(tiles))
+    def can_keep_tiles(self, tiles: Sequence[TilePlan]) -> bool:
+        """Whether a resumed run can keep the tiles of an earlier one: they fit ``--max-memory``, without it
+        all memory that is free, or the job's own tiles would not help."""
+        limits = self.memory_budget.limits
+        kept, own = self._estimate_with_one_encoder(tiles), self._estimate_with_one_encoder(self.tiles)
+        return limits.allows(kept) or (not limits.allows(own) and kept.total <= own.total)
 
     def can_close_in_background(self, tiles: Sequence[TilePlan]) -> bool:
         """Whether there is memory to close a segment while the next one is computed."""

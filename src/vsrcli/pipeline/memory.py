@@ -119,6 +119,14 @@ class MemoryBudget:
     shared: bool = True
     explicit: bool = False
 
+    @property
+    def limits(self) -> MemoryBudget:
+        """What must not be exceeded: the limit that the user has set, else all memory that is free."""
+        if self.explicit:
+            return self
+        gpu = None if self.gpu is None else int(self.gpu / FREE_MEMORY_SHARE)
+        return replace(self, host=int(self.host / FREE_MEMORY_SHARE), gpu=gpu)
+
     def allows(self, estimate: MemoryEstimate, extra: int = 0) -> bool:
         """Whether an estimate fits, with ``extra`` bytes on the host."""
         on_host = estimate.total + extra - (0 if self.shared else estimate.network)

@@ -12,22 +12,21 @@ from typing import Any, Protocol, Self
 from vsrcli.errors import InputError
 from vsrcli.frames.state import State
 from vsrcli.images.plan import ImagePlan
+from vsrcli.images.publish import ImageWorkDir
 from vsrcli.images.writer import ImageWriter
 from vsrcli.media.encoder import FrameWriter, VideoEncoder
+from vsrcli.media.ffmpeg_writer import Destination
+from vsrcli.media.planning import check_target
 from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.checkpoint import Journal, changed_keys
+from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, changed_keys, release_workdir
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import (
-    ImageSink,
-    SegmentedOutput,
-    VideoSink,
-    join_names,
-    unreadable_error,
-)
+from vsrcli.pipeline.segmented_output import SegmentedOutput, join_names, unreadable_error
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.sinks import ImageSink, VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
+from vsrcli.system.files import WorkDir, register_temporary
 
 
 class Output(Protocol):
@@ -37,7 +36,7 @@ class Output(Protocol):
         frame_count: frames written, those of earlier runs included.
         resumed_count: of these, frames of earlier runs.
         state: state of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` to resume from; None to start
-            at the first frame.
+            at the first frame. Who has restored it sets it to None, to release its memory.
         journal: the rest; of an output in one go, without segments.
     """
 
@@ -109,34 +108,63 @@ def open_output(job: Job, reporter: Reporter) -> Output:
         )
     if isinstance(plan, ImagePlan):
         if plan.naming.single_name is not None:
-            return DirectOutput(job, ImageWriter(plan, source, None))
+            return DirectOutput(job, ImageWriter(plan, source, None), ImageWorkDir(plan.naming, source.path))
         return SegmentedOutput(job, ImageSink(plan, source), reporter)
     if job.segmented:
         return SegmentedOutput(job, VideoSink(plan, source, job.ffmpeg), reporter)
-    return DirectOutput(job, VideoEncoder(plan, source, ffmpeg=job.ffmpeg))
+    workdir = WorkDir(plan.target)
+    destination = Destination(plan, source, workdir.path / f"output{plan.target.suffix}")
+    return DirectOutput(job, VideoEncoder(plan, source, destination, ffmpeg=job.ffmpeg), workdir)
 
 
 class DirectOutput:
     """A video or an image written in one go, see :class:`Output`; an interruption costs all of it.
 
+    Args:
+        job: what to write.
+        writer: of the frames.
+        workdir: of the target, locked while the output is open; None: nothing is written there.
+
     Raises:
+        OutputError: another run writes this target or has just finished it, or the workdir cannot be written.
         InputError: the source has changed during the run.
     """
 
-    def __init__(self, job: Job, writer: FrameWriter) -> None:
+    def __init__(self, job: Job, writer: FrameWriter, workdir: WorkDir | None = None) -> None:
         self.frame_count = self.resumed_count = 0
         self.state: State | None = None
         self.journal = Journal(tiles=job.tiles)
-        self._job, self._writer = job, writer
+        self._job, self._writer, self._workdir = job, writer, workdir
         self._source_before: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._source_before = self._source_fingerprint()
-        self._writer.start()
+        if self._workdir is not None:
+            self._workdir.open()
+        try:
+            self._prepare()
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._writer.abort()
+        self._release()
+
+    def _prepare(self) -> None:
+        plan, workdir = self._job.plan, self._workdir
+        if workdir is not None:
+            if not (workdir.path / JOURNAL_NAME).exists():  # else it has segments of an earlier run
+                register_temporary(workdir.path)
+            check_target(plan.target, overwrite=plan.overwrite, inputs=self._job.source.input_files)
+        self._source_before = self._source_fingerprint()
+        self._writer.start()
+
+    def _release(self) -> None:
+        try:
+            self._writer.abort()
+        finally:
+            if self._workdir is not None:
+                release_workdir(self._workdir)
 
     def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
         return frames
@@ -167,8 +195,8 @@ class DirectOutput:
     def _source_fingerprint(self) -> dict[str, str]:
         """Return what tells whether the source has changed, if that matters: not of a part of it, as it may
         still be recorded, of images, of stdin, and for stdout, whose bytes are gone already."""
-        source, is_part = self._job.source, self._job.plan.span[1] is not None or self._job.options.frames
-        if self._job.plan.to_stdout or not source.is_stored or source.images is not None or is_part:
+        source = self._job.source
+        if self._job.plan.to_stdout or not source.is_stored or source.images is not None or self._job.is_part:
             return {}
         try:
             return self._job.reader.fingerprint()

@@ -26,8 +26,9 @@ from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import Reporter, Result
 from vsrcli.pipeline.run_meter import RunMeter
 from vsrcli.pipeline.scan import FoundPiece, PieceStart, Scanner
-from vsrcli.pipeline.segmented_output import SegmentedOutput, VideoSink
+from vsrcli.pipeline.segmented_output import SegmentedOutput
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.sinks import VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.threads import BackgroundTask
@@ -240,7 +241,7 @@ class PlannedOutput(SegmentedOutput):
         if following is not None:
             state_file = None
             if following.state is not None:
-                state_file = f"start-{following.number:05}.npz"
+                state_file = f"start-{following.number:05}-{time.time_ns():x}.npz"
                 save_state(self._workdir, state_file, following.state)
             records.append(
                 PieceRecord(

@@ -80,6 +80,7 @@ def run_job(
             reporter.engine(upscaler.engine.description)
             output.set_engine(upscaler)
             shots = ShotUpscaler(upscaler.open_stream, output.state)
+            output.state = None  # may take as much memory as the network; `shots` has what it needs
             with job.open_decoder(shots.last_input) as frames:
                 for group in shots.upscale_grouped(output.guard_input(frames)):
                     for frame in group:

@@ -13,33 +13,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Self
 
-from vsrcli.errors import InputError, OutputError, VsrError
+from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.plan import ImagePlan
-from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files
-from vsrcli.images.writer import ImageWriter
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, FrameWriter, VideoEncoder
-from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
-from vsrcli.media.output_plan import OutputPlan
-from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
-from vsrcli.media.types import Frame, Source
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, FrameWriter
+from vsrcli.media.ffmpeg_writer import SegmentFile
+from vsrcli.media.types import Frame
 from vsrcli.pipeline.checkpoint import (
     JOURNAL_NAME,
     Journal,
     JournalUpdate,
-    changed_keys,
+    changed_under_way,
     fingerprint,
     load_state,
     obsolete_keys,
     read_journal,
+    release_workdir,
     save_state,
 )
 from vsrcli.pipeline.job import Job
@@ -47,8 +41,8 @@ from vsrcli.pipeline.options import option_name
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.sinks import ImageSink, VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
-from vsrcli.system.files import WorkDir
 from vsrcli.system.threads import BackgroundTask
 
 SECONDS_PER_SEGMENT = 60.0  # of work that an interruption may cost on a slow machine
@@ -56,98 +50,6 @@ ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multipl
 MIN_SEGMENT_FRAMES, MAX_SEGMENT_DURATION = 24, Fraction(10)  # frames; seconds of video
 EARLY_CUT_FRACTION = Fraction(3, 4)  # of a segment's length, after which a shot boundary ends it
 _UNLIMITED_FRAMES = 2**31  # of a segment, if checkpoints are disabled
-
-
-class VideoSink:
-    """Writes the segments of a video, and the video from them.
-
-    :class:`ImageSink` has the same methods.
-
-    Attributes:
-        workdir: of the output, with all segments.
-    """
-
-    def __init__(self, plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> None:
-        self.workdir = WorkDir(plan.target)
-        self._plan, self._source, self._ffmpeg = plan, source, ffmpeg
-        self._first_file: Path | None = None
-
-    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder:
-        """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
-        file = self.workdir.path / f"{first_frame:08}-{time.time_ns():x}.mov"
-        reference = self.workdir.path / segments[0].name if segments else self._first_file
-        self._first_file = reference or file
-        destination = SegmentDestination(
-            self._plan, self._source, file, first_frame=first_frame, reference=reference
-        )
-        return VideoEncoder(self._plan, self._source, destination, ffmpeg=self._ffmpeg)
-
-    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
-        """Write the target from all segments; return warnings about the source's other streams.
-
-        Raises:
-            OutputError: the target cannot be written, or a segment has been changed.
-        """
-        folder = self.workdir.path
-        destination = Destination(self._plan, self._source, folder / f"output{self._plan.target.suffix}")
-        return SegmentConcatenator(folder, segments, destination, ffmpeg=self._ffmpeg).run()
-
-    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
-        """Whether segments whose files exist can be resumed after."""
-        return True
-
-    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
-        """Remove what other than these segments have left outside of the workdir: nothing."""
-
-
-class ImageSink:
-    """Writes the segments of an image sequence, see :class:`VideoSink`.
-
-    An unfinished run leaves the images of committed segments in the target folder, and next to them the
-    hidden workdir with the journal and the list of images that this job has written.
-    """
-
-    def __init__(self, plan: ImagePlan, source: Source) -> None:
-        self.workdir = ImageWorkDir(plan.naming, source.path)
-        self._plan, self._source, self._folder = plan, source, plan.naming.folder
-        self._own_names: set[str] | None = None  # that this job may remove; None: all in its lists
-        if plan.naming.pattern is None and source.images is not None:
-            self._own_names = {plan.naming.path_for(0, file).name for file in source.images.files}
-
-    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
-        return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
-
-    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
-        """Verify that all images are in the target folder, unchanged; there is nothing to join."""
-        published = self._committed_images(segments)
-        count = sum(segment.frame_count for segment in segments)
-        unchanged = all(stamp.matches(self._folder / name) for name, stamp in published.items())
-        if len(published) != count or not unchanged:
-            raise OutputError(
-                f"{self._plan.display_name}: some of the {count} images have been changed or "
-                "removed; use --no-resume to begin anew",
-                resume_option=None,
-            )
-        return ()
-
-    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
-        return all(self.workdir.has_segment(segment.name) for segment in segments)
-
-    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
-        self._committed_images(segments)
-
-    def _committed_images(self, segments: Sequence[SegmentFile]) -> dict[str, FileStamp]:
-        """Return the images of segments, by name; remove those of others and of runs with other options.
-
-        Where names are kept, images of inputs that are gone stay: they are results of another job.
-        """
-        committed = published_files(self.workdir.path, list_names={segment.name for segment in segments})
-        for name, stamp in published_files(self.workdir.path).items():
-            is_own = self._own_names is None or name in self._own_names
-            if is_own and name not in committed and stamp.matches(self._folder / name):
-                with contextlib.suppress(OSError):
-                    (self._folder / name).unlink()
-        return committed
 
 
 def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
@@ -181,7 +83,7 @@ class SegmentedOutput:
         reporter: receives a notice whether and where an earlier run is resumed, or why it is not.
 
     Raises:
-        OutputError: another run writes this target, or the workdir cannot be written.
+        OutputError: another run writes this target or has just finished it, or the workdir cannot be written.
         EncodeError: an encoder stopped early.
         InputError: the source has changed during the run.
     """
@@ -199,6 +101,7 @@ class SegmentedOutput:
     def __enter__(self) -> Self:
         self._workdir.open()
         try:
+            self._sink.check_target()
             self.journal = replace(self.journal, fingerprint=self._current_fingerprint())
             earlier = read_journal(self._workdir.path)
             if earlier is not None:
@@ -259,7 +162,7 @@ class SegmentedOutput:
         if not in_background:  # saving the state may need the encoder's memory
             writer.finish()
         raise_if_damaged()
-        state_file = f"state-{len(self.journal.segments) + 1}.npz"
+        state_file = f"state-{len(self.journal.segments) + 1}-{time.time_ns():x}.npz"
         save_state(self._workdir, state_file, shots.state())
         update = JournalUpdate(self._current_tiles, shots.count, state_file)
         task = BackgroundTask(writer.finish, "closing") if in_background else None
@@ -277,7 +180,7 @@ class SegmentedOutput:
         self._commit(JournalUpdate(self._current_tiles, shots.count, None, warnings, complete=True), segment)
 
     def finalize(self) -> None:
-        if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
+        if changed := changed_under_way(self._job, self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
                 f"{self._job.source.path}: {join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew",
@@ -327,7 +230,7 @@ class SegmentedOutput:
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
-        changed = obsolete_keys(earlier.fingerprint, self.journal.fingerprint)
+        changed = obsolete_keys(self._job, earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.all_segments)
         if not self._job.options.resume:
@@ -350,9 +253,7 @@ class SegmentedOutput:
     def _release_workdir(self) -> None:
         journal = read_journal(self._workdir.path)
         self._sink.discard_uncommitted(journal.all_segments if journal else ())
-        if not (self._workdir.path / JOURNAL_NAME).exists():  # no run has committed anything
-            self._workdir.remove()
-        self._workdir.close()
+        release_workdir(self._workdir)
 
 
 @dataclass

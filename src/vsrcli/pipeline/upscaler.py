@@ -73,7 +73,7 @@ class Upscaler:
         self._job, self._options, self._on_notice = job, job.options, reporter.notice
         self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
         current = tiles
-        if not job.fits_budget(tiles) and tuple(tiles) != job.tiles:  # --max-memory was larger before
+        if not job.can_keep_tiles(tiles) and tuple(tiles) != job.tiles:  # there was more memory before
             # The planned tiles, in bursts if the saved ones are: their state may hold pending results.
             current = [
                 replace(plan, burst=max(plan.burst, min(saved.burst, 2)))

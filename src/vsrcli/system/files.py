@@ -57,6 +57,11 @@ def create_temporary_folder(prefix: str = "vsr-", parent: Path | None = None) ->
     return path
 
 
+def register_temporary(path: Path) -> None:
+    """Let a file or folder count as a temporary one until :func:`remove_temporary`."""
+    _temporary_paths.add(path)
+
+
 def remove_temporary(path: Path) -> None:
     """Remove a temporary file or folder, unless it has been renamed meanwhile. Can be called repeatedly."""
     shutil.rmtree(path, ignore_errors=True)
@@ -248,7 +253,7 @@ class WorkDir:
 
     def remove(self) -> None:
         """Remove the folder with its content. Nothing may be written into it afterwards."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_temporary(self.path)
         if self._lock.is_in_place:  # on Windows, a file that is open cannot be removed
             self._lock.release()
             with contextlib.suppress(OSError):  # another run has it open by now
