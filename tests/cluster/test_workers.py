@@ -26,6 +26,8 @@ from vsrcli.cluster.run import run_on_workers
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.pipeline import pieces
+from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
+from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.scan import PieceStart
@@ -159,6 +161,28 @@ def test_a_worker_refuses_pieces_of_a_video_that_it_is_not_set_up_for(sample: Sa
         ("done", 1, 3),
     ]
     assert "set up for another video" in sent[0][3]
+
+
+def greetings(planned: video.PlannedVideo, place: Place) -> list[Any]:
+    """Return what a worker in a place answers to the setup of a video."""
+    sent: list[Any] = []
+    worker.run(iter([planned.setup(place)]), lambda *message: sent.append(message), CancelToken())
+    return [message for message in sent if message[0] in ("ready", "refused")]
+
+
+def test_workers_of_a_tuned_run_take_part_and_go_on_with_an_earlier_one(
+    sample: Sample, tmp_path: Path
+) -> None:
+    source, target, weights = sample(long_shot), tmp_path / "out.mp4", tiny_weights(tmp_path, "cached")
+    options = replace(SHOTS, model=str(weights), device="cpu")
+    name = weights.name.removesuffix(".weights.h5")
+    tuned = replace(options, tuned=(TunedSetting(name, 64, 48, "cpu", "keras", "fp32", 48, "config.toml"),))
+    before, after = (prepare_job(source, target, each) for each in (options, tuned))
+    assert changed_keys(fingerprint(before), fingerprint(after)) == []
+    with video.PlannedVideo(0, after, Reporter()) as planned:
+        [(kind, key, greeting)] = greetings(planned, Place("here", "here"))
+    assert (kind, key) == ("ready", 0)
+    assert "openvino" not in greeting.engine
 
 
 def test_a_video_and_its_first_piece_reach_a_worker_together(

@@ -125,6 +125,7 @@ class PlannedVideo:
             job.source.path.absolute(),
             job.plan.target.absolute(),
             place.options(job.options),
+            job.requested,
             self._output.journal.tiles,
             self._fingerprint,
             ((self._output.work_folder / _MARKER).absolute(), self._content),

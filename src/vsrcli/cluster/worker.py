@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     folder = None if _shares(*setup.marker) else scratch.folder()
     target = setup.target if folder is None else folder / setup.target.name
     limit_network_threads(setup.options, setup.threads)
-    job = prepare_job(setup.source, target, setup.options)
+    job = replace(prepare_job(setup.source, target, setup.options), requested=setup.requested)
     if changed := changed_keys(setup.fingerprint, fingerprint(job)):
         raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
     upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
