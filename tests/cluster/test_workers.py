@@ -185,6 +185,19 @@ def test_workers_of_a_tuned_run_take_part_and_go_on_with_an_earlier_one(
     assert "openvino" not in greeting.engine
 
 
+def test_a_worker_on_another_device_is_tuned_as_the_run(sample: Sample, tmp_path: Path) -> None:
+    source, weights = sample(long_shot), tiny_weights(tmp_path, "cached")
+    options = replace(SHOTS, model=str(weights))
+    name = weights.name.removesuffix(".weights.h5")
+    tuned = replace(options, tuned=(TunedSetting(name, 64, 48, "cpu", "keras", "fp32", 48, "config.toml"),))
+    answers = []
+    for number, each in enumerate((options, tuned)):
+        job = prepare_job(source, tmp_path / f"{number}.mp4", each)
+        with video.PlannedVideo(0, job, Reporter()) as planned:
+            answers.append(greetings(planned, Place("here", "here", device="cpu")))
+    assert answers[0] == answers[1]
+
+
 def test_a_video_and_its_first_piece_reach_a_worker_together(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

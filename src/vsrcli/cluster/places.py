@@ -40,8 +40,8 @@ class Place:
     gpu: bool = False
 
     def options(self, options: Options) -> Options:
-        """Return the options of a run for a worker in this place."""
-        return options if self.device is None else replace(options, device=self.device)
+        """Return the options of a run for a worker in this place: as tuned for the run, not for the place."""
+        return replace(options, device=self.device or options.device, tuned=())
 
 
 class Worker(Protocol):
