@@ -7,6 +7,7 @@ so each is, byte for byte, that of ``--segment shots`` with one process.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -61,8 +62,13 @@ class _Slot:
 
     @property
     def name(self) -> str:
-        """Name of the present worker, for the driver and for people."""
+        """Name of the present worker, for people: a machine that comes back has the name that it had."""
         return self.place.name + (f", {self.deaths + 1}." if self.deaths else "")
+
+    @property
+    def key(self) -> str:
+        """Name of the present worker, for the driver: no other worker of the run has it."""
+        return f"{self.number}.{self.deaths}"
 
 
 class Coordinator:
@@ -96,6 +102,7 @@ class Coordinator:
         self._likeness = Likeness(strict=strict, on_notice=on_notice)
         self._events: queue.Queue[tuple[Any, Any]] = queue.Queue()
         self._slots: list[_Slot] = []
+        self._numbers = itertools.count()  # of slots
         self._left_out: list[Worker] = []
         self._videos: dict[int, PlannedVideo] = {}
         self._scanning: set[int] = set()  # keys of videos
@@ -215,7 +222,7 @@ class Coordinator:
         known = {slot.place for slot in self._slots}
         for place in self._workers.places():
             if place not in known:
-                slot = _Slot(len(self._slots), place)
+                slot = _Slot(next(self._numbers), place)
                 self._slots.append(slot)
                 self._start(slot)
         if not self._slots:
@@ -291,7 +298,7 @@ class Coordinator:
             return
         if not slot.is_ready:
             slot.is_ready = True
-            self._driver.join(slot.name, slot.place.node, time.monotonic())
+            self._driver.join(slot.key, slot.place.node, time.monotonic())
         video = self._videos.get(key)
         if video is not None and not video.engine:
             video.engine = greeting.engine
@@ -310,7 +317,7 @@ class Coordinator:
         self._on_notice(f"{slot.name}: {text}")
 
     def _handle_word(self, slot: _Slot, frames: int) -> None:
-        self._driver.heard(slot.name, time.monotonic(), frames)
+        self._driver.heard(slot.key, time.monotonic(), frames)
         if slot.task is not None:
             self._report(self._videos.get(slot.task.key))
 
@@ -341,7 +348,7 @@ class Coordinator:
     def _handle_fetched(self, slot: _Slot, key: int, number: int, segment: SegmentFile) -> None:
         task, slot.task = slot.task, None
         video = self._videos.get(key)
-        is_first = self._driver.finished(slot.name, (key, number), time.monotonic())
+        is_first = self._driver.finished(slot.key, (key, number), time.monotonic())
         if video is not None and is_first:
             video.commit(number, segment)
         elif task is not None:
@@ -354,16 +361,16 @@ class Coordinator:
         if video is not None:
             video.reporter.notice(f"{slot.name}: piece {number} failed: {reason}")
         with self._failing(key):
-            self._driver.failed(slot.name, (key, number), reason, time.monotonic())
+            self._driver.failed(slot.key, (key, number), reason, time.monotonic())
 
     def _handle_exit(self, slot: _Slot) -> None:
         worker = slot.worker
         assert worker is not None
         description, details = worker.ending()
-        reason, name, key = f"{slot.name} ended ({description})", slot.name, slot.task and slot.task.key
+        reason, lost, key = f"{slot.name} ended ({description})", slot.key, slot.task and slot.task.key
         slot.worker, slot.is_ready, slot.deaths = None, False, slot.deaths + 1
         with self._failing(key):
-            self._driver.lost(name, reason)
+            self._driver.lost(lost, reason)
         is_there = slot.place in self._workers.places()
         if slot.deaths <= _RESTARTS and is_there and self._videos:
             self._on_notice(f"{reason}; another one takes its place")
@@ -388,23 +395,25 @@ class Coordinator:
 
     def _look_at_clock(self) -> None:
         """End workers that have not been heard of for too long; their exit is an event like any other."""
-        for name in self._driver.silent(time.monotonic()):
-            slot = next((each for each in self._slots if each.name == name), None)
-            key = None if slot is None or slot.task is None else slot.task.key
-            with self._failing(key):
-                self._driver.lost(name, f"{name} was silent")
-            if slot is not None and slot.worker is not None:
+        for silent in self._driver.silent(time.monotonic()):
+            slot = self._slot_of(silent)
+            with self._failing(slot.task and slot.task.key):
+                self._driver.lost(silent, f"{slot.name} was silent")
+            if slot.worker is not None:
                 slot.worker.kill()
 
     def _give(self) -> None:
-        for name, key in self._driver.give(time.monotonic()):
-            slot = next(each for each in self._slots if each.name == name)
+        for worker, key in self._driver.give(time.monotonic()):
+            slot = self._slot_of(worker)
             assert slot.worker is not None
             assert isinstance(key, tuple)
             video = self._videos[key[0]]
             setup = [] if slot.video == video.key else [video.setup(slot.place)]
             slot.video, slot.task = video.key, video.task(key[1], slot.number)
             slot.worker.submit(*setup, slot.task)
+
+    def _slot_of(self, key: str) -> _Slot:
+        return next(each for each in self._slots if each.key == key)
 
 
 def _of(video: int) -> Callable[[object], bool]:
