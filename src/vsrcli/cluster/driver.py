@@ -7,6 +7,8 @@ simulation (``benchmarks/cluster_simulation.py``) drive this very code through d
 - The longest of the known pieces is given first.
 - A worker that has not been heard of for :attr:`Limits.silence` is lost, whatever the engine below says: a
   node that hangs or whose cable is pulled would be noticed by Ray after minutes only.
+- A driver that stood still itself, since everything was paused, blames nobody: after :attr:`Limits.pause`
+  between two looks at the clock, all workers count as heard.
 - A piece that failed is given again, elsewhere if there is an elsewhere, three times in all; one whose worker
   was lost five times, since a machine that dies takes a piece along that is not to blame.
 - A place that failed three times in a row, such as a machine whose disk is full, rests for a minute while
@@ -32,6 +34,7 @@ class Limits:
 
     Attributes:
         silence: seconds without a word after which a worker is lost.
+        pause: seconds between two looks at the clock after which the driver itself has stood still.
         tries: how often a piece may fail before its failure is the run's.
         losses: how often its worker may be lost.
         copies: how many workers at most compute the same piece at a time.
@@ -39,6 +42,7 @@ class Limits:
     """
 
     silence: float = 30.0
+    pause: float = 5.0
     tries: int = 3
     losses: int = 5
     copies: int = 2
@@ -116,6 +120,7 @@ class Driver:
         self._complete = False
         self._keys: dict[str, object] = {}  # of what each worker computes
         self._failures: dict[str, _Failures] = {}  # of places
+        self._last_look: float | None = None  # for silent workers
 
     # What is heard.
 
@@ -202,7 +207,11 @@ class Driver:
 
     def silent(self, now: float) -> list[str]:
         """Return the workers that have not been heard of for too long; the caller ends them and reports each
-        as lost."""
+        as lost. To be called often, see :attr:`Limits.pause`."""
+        last, self._last_look = self._last_look, now
+        if last is not None and now - last > self._limits.pause:
+            for state in self.workers.values():
+                state.last_heard = now
         return [name for name, state in self.workers.items() if now - state.last_heard > self._limits.silence]
 
     def give(self, now: float) -> list[tuple[str, object]]:
