@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from thread_workers import ThreadWorkers
 
 import media_samples as media
+from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, prepare_job, run_job
-from vsrcli.cluster import coordinator, video
+from vsrcli.cluster import coordinator, video, worker
+from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
+from vsrcli.cluster.tasks import Task
 from vsrcli.pipeline import pieces
-from vsrcli.pipeline.plan import PlanRules
-from vsrcli.pipeline.progress import CallbackReporter
+from vsrcli.pipeline.plan import Piece, PlanRules
+from vsrcli.pipeline.progress import CallbackReporter, Reporter
+from vsrcli.pipeline.scan import PieceStart
 from vsrcli.system.signals import CancelToken
 
 Sample = Callable[..., Path]
@@ -53,3 +60,49 @@ def test_a_machine_that_was_refused_comes_back_under_its_name(sample: Sample, tm
     assert notices == ["host cannot take part: there is no ffmpeg here"]
     run_job(prepare_job(source, tmp_path / "reference.mp4", SHOTS))
     assert target.read_bytes() == (tmp_path / "reference.mp4").read_bytes()
+
+
+def test_a_worker_that_compiles_for_long_is_not_ended(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the run goes on by a second at each look while the worker compiles."""
+    begun, ended, now, notices = Event(), Event(), [0.0], list[str]()
+
+    def tell_time() -> float:
+        if begun.is_set() and not ended.is_set():
+            now[0] += 1
+            if now[0] >= 200:
+                ended.set()
+        return now[0]
+
+    def compile_first(items: Iterator[Any], send: Send, token: CancelToken) -> None:
+        def received() -> Iterator[Any]:
+            for item in items:
+                if isinstance(item, Task) and not begun.is_set():
+                    send("compiling")
+                    begun.set()
+                    assert ended.wait(60)
+                yield item
+
+        worker.run(received(), send, token)
+
+    monkeypatch.setattr(coordinator, "time", SimpleNamespace(monotonic=tell_time))
+    monkeypatch.setattr(coordinator, "_TICK", 0.001)
+    monkeypatch.setattr(worker, "WORD_SECONDS", 1000)
+    workers = ThreadWorkers({"host": "host"}, {"host": compile_first})
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
+    result = run_on_workers(job, workers, CallbackReporter(None, notices.append))
+    assert (result.frames, notices) == (120, [])
+
+
+def test_a_worker_says_that_it_compiles(sample: Sample, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "cached")), engine="onnxruntime", device="cpu")
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", options), list[str]()
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        items = iter([planned.setup(Place("here", "here")), task])
+        worker.run(items, lambda *message: sent.append(message[0]), CancelToken())
+    first = sent.index("compiling")
+    assert sent.index("ready") < first < sent.index("done")
+    assert sent[first + 1] == "word"

@@ -56,6 +56,17 @@ def test_a_silent_worker_is_noticed_and_its_piece_given_again() -> None:
     assert not driver.finished("a", 0, 70), "the lost one's result comes too late"
 
 
+def test_a_worker_that_compiles_may_be_silent_until_its_next_word() -> None:
+    driver = driver_with(10, workers="a", limits=Limits(silence=30, compiling=900, pause=1e6))
+    driver.give(0)
+    driver.compiling("a", 1)
+    assert driver.silent(900) == []
+    assert driver.silent(902) == ["a"]
+    driver.heard("a", 800)
+    assert driver.silent(829) == []
+    assert driver.silent(831) == ["a"]
+
+
 def test_a_driver_that_stood_still_blames_nobody() -> None:
     driver = driver_with(10, workers="ab")
     assert driver.silent(0) == []

@@ -316,6 +316,9 @@ class Coordinator:
     def _handle_notice(self, slot: _Slot, text: str) -> None:
         self._on_notice(f"{slot.name}: {text}")
 
+    def _handle_compiling(self, slot: _Slot) -> None:
+        self._driver.compiling(slot.key, time.monotonic())
+
     def _handle_word(self, slot: _Slot, frames: int) -> None:
         self._driver.heard(slot.key, time.monotonic(), frames)
         if slot.task is not None:

@@ -4,6 +4,7 @@ Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
 - ``("ready", key, greeting)`` once a video's network is loaded, or ``("refused", key, reason)``;
 - ``("word", frames)`` every second, with the frames of its piece that are upscaled;
+- ``("compiling",)`` before a network is compiled, after which minutes may pass until the next word;
 - ``("done", key, number, segment, file)``, with the file if it is not where the task wants it; or
   ``("failed", key, number, reason, details)``, as is a piece of another video than that of the last setup;
 - ``("notice", text)``.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,11 @@ class _Video:
 def run(items: Iterator[Any], send: Callable[..., None], token: CancelToken) -> None:
     """Compute pieces until there are no more items; see the module's description."""
     from vsrcli.errors import VsrError
+    from vsrcli.inference.onnxruntime_session import announced_compiling
 
     video: _Video | None = None
     key: int | None = None
-    with _Scratch() as scratch, _Words(send) as words:
+    with _Scratch() as scratch, _Words(send) as words, announced_compiling(words.compiling):
         for item in items:
             if isinstance(item, Setup):
                 video, key = None, item.key  # its network is freed before the next one is loaded
@@ -134,9 +136,20 @@ class _Words:
     def __init__(self, send: Callable[..., None]) -> None:
         self.frames = 0
         self._send, self._ended = send, threading.Event()
+        self._sending = threading.Lock()
 
     def count(self, shot_count: int) -> None:
         self.frames += 1
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Say that a network is compiled in the block, and nothing until its end."""
+        with self._sending:
+            self._send("compiling")
+            try:
+                yield
+            finally:
+                self._send("word", self.frames)
 
     def __enter__(self) -> _Words:
         threading.Thread(target=self._run, name="words", daemon=True).start()
@@ -147,7 +160,8 @@ class _Words:
 
     def _run(self) -> None:
         while not self._ended.wait(WORD_SECONDS):
-            self._send("word", self.frames)
+            with self._sending:
+                self._send("word", self.frames)
 
 
 if __name__ == "__main__":
