@@ -15,7 +15,7 @@ from thread_workers import ThreadWorkers
 
 import media_samples as media
 from tiny_networks import tiny_weights
-from vsrcli import EncodeOptions, Options, prepare_job, run_job
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.cluster import coordinator, video, worker
 from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
@@ -60,6 +60,29 @@ def test_a_machine_that_was_refused_comes_back_under_its_name(sample: Sample, tm
     assert notices == ["host cannot take part: there is no ffmpeg here"]
     run_job(prepare_job(source, tmp_path / "reference.mp4", SHOTS))
     assert target.read_bytes() == (tmp_path / "reference.mp4").read_bytes()
+
+
+def test_progress_of_a_piece_begins_without_the_frames_of_the_one_before(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that loads the network of the next video still has the piece before."""
+
+    def repeat_itself(items: Iterator[Any], send: Send, token: CancelToken) -> None:
+        def received() -> Iterator[Any]:
+            for item in items:
+                if isinstance(item, Task):
+                    send("word", item.key - 1, item.piece.number, 20)
+                    send("word", item.key, item.piece.number - 1, 20)
+                yield item
+
+        worker.run(received(), send, token)
+
+    seen: list[Progress] = []
+    monkeypatch.setattr(worker, "WORD_SECONDS", 1000)
+    workers = ThreadWorkers({"host": "host"}, {"host": repeat_itself})
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
+    run_on_workers(job, workers, CallbackReporter(seen.append, None))
+    assert {each.done - 20 * each.pieces.done for each in seen if each.pieces} == {0}
 
 
 def test_a_worker_that_compiles_for_long_is_not_ended(

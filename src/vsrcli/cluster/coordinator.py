@@ -319,10 +319,13 @@ class Coordinator:
     def _handle_compiling(self, slot: _Slot) -> None:
         self._driver.compiling(slot.key, time.monotonic())
 
-    def _handle_word(self, slot: _Slot, frames: int) -> None:
+    def _handle_word(self, slot: _Slot, key: int | None, number: int, frames: int) -> None:
+        task = slot.task
+        if task is None or (task.key, task.piece.number) != (key, number):  # of the piece before
+            self._driver.heard(slot.key, time.monotonic())
+            return
         self._driver.heard(slot.key, time.monotonic(), frames)
-        if slot.task is not None:
-            self._report(self._videos.get(slot.task.key))
+        self._report(self._videos.get(task.key))
 
     def _handle_done(
         self, slot: _Slot, key: int, number: int, segment: SegmentFile, file: Path | None

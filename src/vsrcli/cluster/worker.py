@@ -3,7 +3,8 @@
 Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
 - ``("ready", key, greeting)`` once a video's network is loaded, or ``("refused", key, reason)``;
-- ``("word", frames)`` every second, with the frames of its piece that are upscaled;
+- ``("word", key, number, frames)`` every second, with the frames of a piece that are upscaled; before the
+  first one the key is None;
 - ``("compiling",)`` before a network is compiled, after which minutes may pass until the next word;
 - ``("done", key, number, segment, file)``, with the file if it is not where the task wants it; or
   ``("failed", key, number, reason, details)``, as is a piece of another video than that of the last setup;
@@ -103,7 +104,8 @@ def _compute(video: _Video, task: Task, send: Callable[..., None], words: _Words
     number, file = task.piece.number, task.file
     if video.folder is not None:
         file = video.folder / file.name
-    words.frames, writer = 0, segment_writer(video.job, file, task.piece)
+    words.begin(task)
+    writer = segment_writer(video.job, file, task.piece)
     try:
         compute_piece(video.job, video.upscaler, task.piece, task.start, writer, words.count)
         token.raise_if_cancelled()
@@ -134,12 +136,17 @@ class _Words:
     """Sends a sign of life every second, in a thread, with the frames of the current piece."""
 
     def __init__(self, send: Callable[..., None]) -> None:
-        self.frames = 0
+        self._progress: tuple[int | None, int, int] = None, 0, 0  # replaced as a whole, for the thread
         self._send, self._ended = send, threading.Event()
         self._sending = threading.Lock()
 
+    def begin(self, task: Task) -> None:
+        """Count the frames of another piece."""
+        self._progress = task.key, task.piece.number, 0
+
     def count(self, shot_count: int) -> None:
-        self.frames += 1
+        key, number, frames = self._progress
+        self._progress = key, number, frames + 1
 
     @contextmanager
     def compiling(self) -> Iterator[None]:
@@ -149,7 +156,7 @@ class _Words:
             try:
                 yield
             finally:
-                self._send("word", self.frames)
+                self._send("word", *self._progress)
 
     def __enter__(self) -> _Words:
         threading.Thread(target=self._run, name="words", daemon=True).start()
@@ -161,7 +168,7 @@ class _Words:
     def _run(self) -> None:
         while not self._ended.wait(WORD_SECONDS):
             with self._sending:
-                self._send("word", self.frames)
+                self._send("word", *self._progress)
 
 
 if __name__ == "__main__":
