@@ -151,8 +151,9 @@ class Coordinator:
             def add(number: int, piece: Piece, done: bool, key: int = key) -> None:
                 self._driver.add((key, number), piece, done=done, priority=key)
 
-            if video.open(add, lambda found, video=video: self._events.put((video, found))):
-                self._scanning.add(key)
+            with self._failing(key):
+                if video.open(add, lambda found, video=video: self._events.put((video, found))):
+                    self._scanning.add(key)
         if not self._has_more and not self._scanning:
             self._driver.all_added()
 
@@ -166,7 +167,7 @@ class Coordinator:
     def _finish(self, video: PlannedVideo) -> None:
         try:
             result = video.finish()
-        except VsrError as error:
+        except (VsrError, OSError) as error:
             self._end(video, error)
         else:
             self._end(video, result)
@@ -284,8 +285,9 @@ class Coordinator:
         elif found is None:
             self._scanning.discard(video.key)
         else:
-            video.record(found)
-            self._driver.add((video.key, found.piece.number), found.piece, priority=video.key)
+            with self._failing(video.key):
+                video.record(found)
+                self._driver.add((video.key, found.piece.number), found.piece, priority=video.key)
 
     def _handle_ready(self, slot: _Slot, key: int, greeting: Greeting) -> None:
         try:
@@ -356,10 +358,11 @@ class Coordinator:
         video = self._videos.get(key)
         is_first = self._driver.finished(slot.key, (key, number), time.monotonic())
         if video is not None and is_first:
-            video.commit(number, segment)
+            with self._failing(key):
+                video.commit(number, segment)
         elif task is not None:
             task.file.unlink(missing_ok=True)
-        self._report(video)
+        self._report(self._videos.get(key))
 
     def _handle_failed(self, slot: _Slot, key: int, number: int, reason: str, details: str) -> None:
         slot.task = None
@@ -388,10 +391,10 @@ class Coordinator:
 
     @contextmanager
     def _failing(self, key: int | None) -> Iterator[None]:
-        """Let a piece's last failure end its video only."""
+        """Let an error of one video, and the last failure of one of its pieces, end this video only."""
         try:
             yield
-        except EngineError as error:
+        except (VsrError, OSError) as error:
             video = None if key is None else self._videos.get(key)
             if video is None:
                 raise
