@@ -25,6 +25,7 @@ from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import EngineError, UsageError
+from vsrcli.inference import engine_plan, keras
 from vsrcli.pipeline import pieces
 from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
 from vsrcli.pipeline.options import TunedSetting
@@ -222,6 +223,22 @@ def test_a_video_and_its_first_piece_reach_a_worker_together(
     assert [(Setup, 1), (Task, 1)] in calls
     assert [(Setup, 1)] not in calls
     assert (tmp_path / "b.mp4").read_bytes() == reference(sample(long_shot), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "devices"), [("keras", ["0", "1", "0"]), ("openvino", [None] * 3), ("onnxruntime", [None] * 3)]
+)
+def test_workers_get_gpus_that_their_engine_can_use(
+    engine: str, devices: list[str | None], sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"openvino", "onnxruntime"} & {engine}:
+        pytest.importorskip(name)
+    monkeypatch.setattr(engine_plan, "onnxruntime_gpu_installed", lambda: False)
+    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "cached")), engine=engine)
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", options)
+    monkeypatch.setattr(engine_plan, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(keras, "list_gpus", lambda: ["one", "another"])
+    assert [each.device for each in places.LocalWorkers(3, job).places()] == devices
 
 
 def test_workers_that_cannot_take_part_are_an_error(
