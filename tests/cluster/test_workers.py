@@ -39,6 +39,7 @@ Sample = Callable[..., Path]
 RULES = PlanRules(Fraction(1), Fraction(2), warmup_frames=4)
 SHOTS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment="shots")
 WORKER = "vsrcli.cluster.worker"
+KERNEL_FILE = Path("/proc/sys/kernel/ostype")
 
 
 def long_shot(folder: Path) -> Path:
@@ -197,6 +198,19 @@ def test_a_worker_on_another_device_is_tuned_as_the_run(sample: Sample, tmp_path
         with video.PlannedVideo(0, job, Reporter()) as planned:
             answers.append(greetings(planned, Place("here", "here", device="cpu")))
     assert answers[0] == answers[1]
+
+
+@pytest.mark.skipif(not KERNEL_FILE.exists(), reason="needs a folder in which even root makes no file")
+def test_a_folder_that_can_only_be_read_is_not_shared(sample: Sample, tmp_path: Path) -> None:
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS), list[Any]()
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup = replace(planned.setup(Place("here", "here")), marker=(KERNEL_FILE, KERNEL_FILE.read_text()))
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        worker.run(iter([setup, task]), lambda *message: sent.append(message), CancelToken())
+    [(_, _, _, segment, file)] = [message for message in sent if message[0] == "done"]
+    assert segment.frame_count == 4
+    assert file is not None, "the result is to be fetched"
+    assert not task.file.exists()
 
 
 def test_a_video_and_its_first_piece_reach_a_worker_together(

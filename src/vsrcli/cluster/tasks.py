@@ -23,8 +23,8 @@ class Setup:
         requested: the options as passed to the driver, for the fingerprint.
         tiles: tile plans of the passes: the driver's, since memory may differ.
         fingerprint: of the driver's job, see :func:`~vsrcli.pipeline.checkpoint.fingerprint`.
-        marker: a file in the folder for segments, and what is in it. A worker that does not find it does not
-            share that folder, and writes its segments into one of its own.
+        marker: a file in the folder for segments, and what is in it. A worker that does not find it, or
+            cannot write beside it, does not share that folder, and writes its segments into one of its own.
         threads: that the network may use; None: all.
     """
 
