@@ -32,7 +32,7 @@ from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.scan import PieceStart
-from vsrcli.system.files import workdir_for
+from vsrcli.system.files import remove_temporary_files, workdir_for
 from vsrcli.system.signals import CancelToken
 
 Sample = Callable[..., Path]
@@ -211,6 +211,24 @@ def test_a_folder_that_can_only_be_read_is_not_shared(sample: Sample, tmp_path: 
     assert segment.frame_count == 4
     assert file is not None, "the result is to be fetched"
     assert not task.file.exists()
+
+
+def test_a_worker_that_leaves_without_cleanup_leaves_no_folder(sample: Sample, tmp_path: Path) -> None:
+    folders: list[Path] = []
+
+    def leave_after_a_piece(kind: str, *rest: Any) -> None:
+        if kind == "done":
+            folders.append(rest[3].parent)
+            assert folders[0].is_dir()
+            remove_temporary_files()
+            assert not folders[0].exists()
+
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup = replace(planned.setup(Place("here", "here")), marker=(tmp_path / "elsewhere", ""))
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        worker.run(iter([setup, task]), leave_after_a_piece, CancelToken())
+    assert len(folders) == 1
 
 
 def test_a_video_and_its_first_piece_reach_a_worker_together(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.cluster.tasks import Setup, Task
+from vsrcli.system.files import temporary_folder
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.worker_process import run_worker
 
@@ -131,7 +132,7 @@ class _Scratch(ExitStack):
     def folder(self) -> Path:
         """Return the folder."""
         if self._path is None:
-            self._path = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="vsr-worker-")))
+            self._path = self.enter_context(temporary_folder("vsr-worker-"))
         return self._path
 
 
