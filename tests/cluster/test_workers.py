@@ -26,6 +26,7 @@ from vsrcli.cluster.run import run_on_workers
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.inference import engine_plan, keras
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline import pieces
 from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
 from vsrcli.pipeline.options import TunedSetting
@@ -229,6 +230,24 @@ def test_a_worker_that_leaves_without_cleanup_leaves_no_folder(sample: Sample, t
         task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
         worker.run(iter([setup, task]), leave_after_a_piece, CancelToken())
     assert len(folders) == 1
+
+
+def test_relative_paths_mean_the_same_files_to_a_worker_in_another_folder(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "nets", "else/where"):
+        (tmp_path / name).mkdir(parents=True)
+    weights = tiny_weights(tmp_path / "nets", "cached")
+    (tmp_path / "nets" / "ffmpeg").symlink_to(find_ffmpeg().path)
+    monkeypatch.chdir(tmp_path / "here")
+    options = replace(SHOTS, model=f"../nets/{weights.name}", ffmpeg="../nets/ffmpeg", device="cpu")
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", options)
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup, sent = planned.setup(Place("here", "here")), list[Any]()
+        monkeypatch.chdir(tmp_path / "else" / "where")
+        worker.run(iter([setup]), lambda *message: sent.append(message), CancelToken())
+    assert [message for message in sent if message[0] == "refused"] == []
+    assert "ready" in {message[0] for message in sent}
 
 
 def test_a_video_and_its_first_piece_reach_a_worker_together(

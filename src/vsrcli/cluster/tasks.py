@@ -19,7 +19,8 @@ class Setup:
     Attributes:
         key: of the video.
         source, target: absolute paths; the source must be the same file for the worker.
-        options: of the run, with the worker's device, and as tuned for the driver's.
+        options: of the run, with the worker's device, and as tuned for the driver's; paths in them are
+            absolute.
         requested: the options as passed to the driver, for the fingerprint.
         tiles: tile plans of the passes: the driver's, since memory may differ.
         fingerprint: of the driver's job, see :func:`~vsrcli.pipeline.checkpoint.fingerprint`.
