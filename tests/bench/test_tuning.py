@@ -218,6 +218,33 @@ def test_a_profile(vsr: Vsr, weights: Path, fake: dict[Any, Any], config: Path) 
     assert "[profile.fast.upscale]" in shown
 
 
+def test_a_profile_with_a_preset(vsr: Vsr, fake: dict[Any, Any], config: Path) -> None:
+    config.write_text('[profile.fast.upscale]\npreset = "fast"  # mine\n')
+    run = vsr("tune", "--preset", "fast", *SIZE, "-g", "cpu", "--profile", "fast", "-q")
+    assert run.status == 0, run.err
+    tables = tomllib.loads(config.read_text())["profile"]["fast"]
+    assert [(each["preset"], "model" in each) for each in tables.values()] == [("fast", False)] * 3
+    shown = vsr("--profile", "fast", "config", "show", "upscale").out
+    assert "upscale --preset" in shown
+    assert "upscale --model" not in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [('preset = "fast"', ("-m", "duf-r-xxs")), ('model = "duf-s"', ("--preset", "balanced"))],
+)
+def test_a_profile_that_chooses_the_network_otherwise(
+    line: str, arguments: tuple[str, str], vsr: Vsr, fake: dict[Any, Any], config: Path
+) -> None:
+    before = f"[profile.fast.upscale]\n{line}\n"
+    config.write_text(before)
+    fake.clear()  # nothing is measured in vain
+    run = vsr("tune", *arguments, *SIZE, "-g", "cpu", "--profile", "fast")
+    run.fails(2, str(config), "remove these lines")
+    assert all(each in run.err for each in before.splitlines())
+    assert config.read_text() == before
+
+
 @pytest.mark.parametrize("option", ["--dry-run", "--json"])
 def test_nothing_is_written(option: str, vsr: Vsr, weights: Path, fake: dict[Any, Any], config: Path) -> None:
     before = config.read_text()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import media_samples as media
 from terminal import Outcome
 from vsrcli import EncodeOptions, Options, prepare_job, run_job
+from vsrcli.cluster.video import PlannedVideo
 from vsrcli.pipeline.scan import FoundPiece, Scanner
 
 Vsr = Callable[..., Outcome]
@@ -87,6 +90,27 @@ def test_an_unexpected_error_of_a_scan_ends_its_video_only(
     line = ("batch", str(tmp_path / "in"), str(tmp_path / "out"), *FAST, "--workers", "1")
     result = vsr(*line, "--json", str(tmp_path / "out.json"))
     assert (result.status, "unexpected ZeroDivisionError odd times" in result.err) == (3, True)
+    assert outcomes(tmp_path) == {"a.mp4": "failed", "b.mp4": "done"}
+
+
+@pytest.mark.parametrize("method", ["open", "record", "commit", "finish"])
+def test_a_folder_that_is_gone_ends_its_video_only(
+    method: str, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(PlannedVideo, method)
+
+    def without_folder(self: PlannedVideo, *arguments: Any) -> Any:
+        if self.job.source.path.name == "a.mp4":
+            shutil.rmtree(tmp_path / "out" / ".a.mp4.vsr")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(PlannedVideo, method, without_folder)
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make_video(tmp_path / "in" / name, "testsrc2")
+    line = ("batch", str(tmp_path / "in"), str(tmp_path / "out"), *FAST, "--workers", "1")
+    result = vsr(*line, "--json", str(tmp_path / "out.json"))
+    assert (result.status, ".a.mp4.vsr" in result.err) == (3, True), result.err
     assert outcomes(tmp_path) == {"a.mp4": "failed", "b.mp4": "done"}
 
 

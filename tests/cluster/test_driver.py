@@ -56,6 +56,29 @@ def test_a_silent_worker_is_noticed_and_its_piece_given_again() -> None:
     assert not driver.finished("a", 0, 70), "the lost one's result comes too late"
 
 
+def test_a_worker_that_compiles_may_be_silent_until_its_next_word() -> None:
+    driver = driver_with(10, workers="a", limits=Limits(silence=30, compiling=900, pause=1e6))
+    driver.give(0)
+    driver.compiling("a", 1)
+    assert driver.silent(900) == []
+    assert driver.silent(902) == ["a"]
+    driver.heard("a", 800)
+    assert driver.silent(829) == []
+    assert driver.silent(831) == ["a"]
+
+
+def test_a_driver_that_stood_still_blames_nobody() -> None:
+    driver = driver_with(10, workers="ab")
+    assert driver.silent(0) == []
+    driver.heard("a", 1)
+    assert driver.silent(1) == []
+    assert driver.silent(1000) == [], "all were paused"
+    for now in range(1001, 1031):
+        driver.heard("a", now)
+        assert driver.silent(now) == []
+    assert driver.silent(1031) == ["b"], "it has not gone on"
+
+
 def test_a_lost_workers_result_is_taken_if_it_is_the_first() -> None:
     driver = driver_with(10, workers="ab")
     (first, _) = driver.give(0)[0]

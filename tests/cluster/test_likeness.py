@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from vsrcli.cluster.inspection import NodeFacts, compare_nodes
+from tiny_networks import tiny_weights
+from vsrcli.cluster.inspection import NodeFacts, compare_nodes, node_facts
 from vsrcli.cluster.likeness import Greeting, Likeness
 from vsrcli.errors import EngineError
 
@@ -71,6 +73,19 @@ def test_the_machines_of_a_cluster_are_compared_with_this_one() -> None:
     assert "not as here: vsr, weight files" in findings[1].text
     assert "another kind of processor" in findings[2].text
     assert all(each.remedy for each in findings[1:])
+
+
+def test_networks_of_ones_own_keep_no_machine_from_taking_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VSR_WEIGHTS", raising=False)
+    facts = node_facts()
+    tiny_weights(tmp_path, "cached", 3)
+    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
+    for here, there in ((facts, node_facts()), (node_facts(), facts)):
+        [finding] = compare_nodes(here, [("machine", there)])
+        assert (finding.state, "VSR_WEIGHTS" in finding.text) == ("note", True)
+        assert finding.remedy
 
 
 def test_a_cluster_without_machines_is_a_problem() -> None:

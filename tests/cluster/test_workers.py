@@ -25,17 +25,22 @@ from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import EngineError, UsageError
+from vsrcli.inference import engine_plan, keras
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline import pieces
+from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
+from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.scan import PieceStart
-from vsrcli.system.files import workdir_for
+from vsrcli.system.files import remove_temporary_files, workdir_for
 from vsrcli.system.signals import CancelToken
 
 Sample = Callable[..., Path]
 RULES = PlanRules(Fraction(1), Fraction(2), warmup_frames=4)
 SHOTS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment="shots")
 WORKER = "vsrcli.cluster.worker"
+KERNEL_FILE = Path("/proc/sys/kernel/ostype")
 
 
 def long_shot(folder: Path) -> Path:
@@ -161,6 +166,90 @@ def test_a_worker_refuses_pieces_of_a_video_that_it_is_not_set_up_for(sample: Sa
     assert "set up for another video" in sent[0][3]
 
 
+def greetings(planned: video.PlannedVideo, place: Place) -> list[Any]:
+    """Return what a worker in a place answers to the setup of a video."""
+    sent: list[Any] = []
+    worker.run(iter([planned.setup(place)]), lambda *message: sent.append(message), CancelToken())
+    return [message for message in sent if message[0] in ("ready", "refused")]
+
+
+def test_workers_of_a_tuned_run_take_part_and_go_on_with_an_earlier_one(
+    sample: Sample, tmp_path: Path
+) -> None:
+    source, target, weights = sample(long_shot), tmp_path / "out.mp4", tiny_weights(tmp_path, "cached")
+    options = replace(SHOTS, model=str(weights), device="cpu")
+    name = weights.name.removesuffix(".weights.h5")
+    tuned = replace(options, tuned=(TunedSetting(name, 64, 48, "cpu", "keras", "fp32", 48, "config.toml"),))
+    before, after = (prepare_job(source, target, each) for each in (options, tuned))
+    assert changed_keys(fingerprint(before), fingerprint(after)) == []
+    with video.PlannedVideo(0, after, Reporter()) as planned:
+        [(kind, key, greeting)] = greetings(planned, Place("here", "here"))
+    assert (kind, key) == ("ready", 0)
+    assert "openvino" not in greeting.engine
+
+
+def test_a_worker_on_another_device_is_tuned_as_the_run(sample: Sample, tmp_path: Path) -> None:
+    source, weights = sample(long_shot), tiny_weights(tmp_path, "cached")
+    options = replace(SHOTS, model=str(weights))
+    name = weights.name.removesuffix(".weights.h5")
+    tuned = replace(options, tuned=(TunedSetting(name, 64, 48, "cpu", "keras", "fp32", 48, "config.toml"),))
+    answers = []
+    for number, each in enumerate((options, tuned)):
+        job = prepare_job(source, tmp_path / f"{number}.mp4", each)
+        with video.PlannedVideo(0, job, Reporter()) as planned:
+            answers.append(greetings(planned, Place("here", "here", device="cpu")))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.skipif(not KERNEL_FILE.exists(), reason="needs a folder in which even root makes no file")
+def test_a_folder_that_can_only_be_read_is_not_shared(sample: Sample, tmp_path: Path) -> None:
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS), list[Any]()
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup = replace(planned.setup(Place("here", "here")), marker=(KERNEL_FILE, KERNEL_FILE.read_text()))
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        worker.run(iter([setup, task]), lambda *message: sent.append(message), CancelToken())
+    [(_, _, _, segment, file)] = [message for message in sent if message[0] == "done"]
+    assert segment.frame_count == 4
+    assert file is not None, "the result is to be fetched"
+    assert not task.file.exists()
+
+
+def test_a_worker_that_leaves_without_cleanup_leaves_no_folder(sample: Sample, tmp_path: Path) -> None:
+    folders: list[Path] = []
+
+    def leave_after_a_piece(kind: str, *rest: Any) -> None:
+        if kind == "done":
+            folders.append(rest[3].parent)
+            assert folders[0].is_dir()
+            remove_temporary_files()
+            assert not folders[0].exists()
+
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup = replace(planned.setup(Place("here", "here")), marker=(tmp_path / "elsewhere", ""))
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        worker.run(iter([setup, task]), leave_after_a_piece, CancelToken())
+    assert len(folders) == 1
+
+
+def test_relative_paths_mean_the_same_files_to_a_worker_in_another_folder(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "nets", "else/where"):
+        (tmp_path / name).mkdir(parents=True)
+    weights = tiny_weights(tmp_path / "nets", "cached")
+    (tmp_path / "nets" / "ffmpeg").symlink_to(find_ffmpeg().path)
+    monkeypatch.chdir(tmp_path / "here")
+    options = replace(SHOTS, model=f"../nets/{weights.name}", ffmpeg="../nets/ffmpeg", device="cpu")
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", options)
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        setup, sent = planned.setup(Place("here", "here")), list[Any]()
+        monkeypatch.chdir(tmp_path / "else" / "where")
+        worker.run(iter([setup]), lambda *message: sent.append(message), CancelToken())
+    assert [message for message in sent if message[0] == "refused"] == []
+    assert "ready" in {message[0] for message in sent}
+
+
 def test_a_video_and_its_first_piece_reach_a_worker_together(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +274,22 @@ def test_a_video_and_its_first_piece_reach_a_worker_together(
     assert [(Setup, 1), (Task, 1)] in calls
     assert [(Setup, 1)] not in calls
     assert (tmp_path / "b.mp4").read_bytes() == reference(sample(long_shot), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "devices"), [("keras", ["0", "1", "0"]), ("openvino", [None] * 3), ("onnxruntime", [None] * 3)]
+)
+def test_workers_get_gpus_that_their_engine_can_use(
+    engine: str, devices: list[str | None], sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"openvino", "onnxruntime"} & {engine}:
+        pytest.importorskip(name)
+    monkeypatch.setattr(engine_plan, "onnxruntime_gpu_installed", lambda: False)
+    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "cached")), engine=engine)
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", options)
+    monkeypatch.setattr(engine_plan, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(keras, "list_gpus", lambda: ["one", "another"])
+    assert [each.device for each in places.LocalWorkers(3, job).places()] == devices
 
 
 def test_workers_that_cannot_take_part_are_an_error(

@@ -63,6 +63,39 @@ def test_words_in_brackets_are_printed_on_a_terminal(vsr: Vsr, monkeypatch: pyte
     assert "-> remove [upscale]" in out
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("[upscale]\nqualty = 3\n[batch]\ncrf = 'low'\n[bench]\nframes = 12", ["'qualty'", "crf: 'low'"]),
+        ("[upscale\n", ["cannot be read as settings"]),
+        ("default-profile = 'fast'", ["no profile 'fast'"]),
+        ("[doctor]\njsn = true", ["'jsn'"]),
+    ],
+)
+def test_settings_that_end_a_command_are_problems(
+    settings: str, words: list[str], vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text(settings)
+    monkeypatch.setenv("VSR_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(doctor, "CHECKS", doctor.CHECKS[:1])
+    run = vsr("doctor", "--json")
+    states = {(each["name"], each["state"]) for each in json.loads(run.out)}
+    assert (run.status, states) == (1, {("Python", "ok"), ("settings", "problem")})
+    problems = [each["text"] for each in json.loads(run.out) if each["name"] == "settings"]
+    assert len(problems) == len(words)
+    for problem, word in zip(problems, words, strict=True):
+        assert word in problem
+        assert "config.toml" in problem
+
+
+def test_settings_without_a_fault_are_ok(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text("[doctor]\njson = true\n[upscale]\ncrf = 18\n[dataset.build]\n")
+    monkeypatch.setenv("VSR_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(doctor, "CHECKS", doctor.CHECKS[:1])
+    findings = json.loads(vsr("doctor").out)
+    assert {each["name"]: each["state"] for each in findings} == {"Python": "ok", "settings": "ok"}
+
+
 def test_check_that_raises_is_a_problem() -> None:
     def raises_vsr_error():
         raise ModelError("no such folder: correct it")

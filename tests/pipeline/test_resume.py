@@ -17,6 +17,7 @@ from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.errors import EncodeError, InputError, OutputError
 from vsrcli.media.encoder import VideoEncoder
+from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import WorkDir, workdir_for
 
@@ -99,6 +100,18 @@ def test_at_most_one_segment_is_recomputed(sample: Sample, tmp_path: Path) -> No
     assert log.frame_numbers == [21, 22, 23, 24]
     assert log.result is not None
     assert (log.result.frames, log.result.resumed) == (24, 20)
+
+
+def test_a_run_goes_on_after_the_machine_was_tuned(sample: Sample, tmp_path: Path) -> None:
+    source, target, weights = sample(media.cfr), tmp_path / "out.mp4", tiny_weights(tmp_path, "cached")
+    options = replace(BICUBIC, model=str(weights), device="cpu")
+    assert upscale_until(source, target, options, stop_after=6).result is None
+    name = weights.name.removesuffix(".weights.h5")
+    setting = TunedSetting(name, 64, 48, "cpu", "keras", "fp32", 48, "config.toml")
+    tuned = replace(options, tuned=(setting,))
+    assert prepare_job(source, target, tuned).options.tile == 48
+    assert upscale_until(source, target, tuned, stop_after=11).notices[0] == "resuming at frame 5 of 12"
+    assert upscale_until(source, target, options).notices[0].startswith("resuming at frame")
 
 
 def test_no_workdir_without_a_finished_segment(sample: Sample, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -50,6 +51,18 @@ def test_cgroup_v1_limits(tmp_path: Path) -> None:
     write_cgroup(mount / "memory", str(2**63 - 4096), 10_000, 0, V1_FILES)
     assert available_host_memory(proc, mount) == 31_000
     assert available_host_memory(tmp_path / "none", mount) > 2**20  # without control groups: of the machine
+
+
+@pytest.mark.parametrize(("given", "order"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
+def test_gpus_are_numbered_as_nvidia_smi_does(
+    given: str | None, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    if given:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", given)
+    script = "import vsrcli.inference.engine_plan, os; print(os.environ['CUDA_DEVICE_ORDER'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == order
 
 
 def test_available_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,6 +254,24 @@ def _merge(
         _merge(merged, file, inner, prefix, commands)
 
 
+def find_excluded(file: Path, profile: str, command: str, names: Collection[str]) -> dict[str, Any]:
+    """Return the entries of a profile's table that exclude options of these names there.
+
+    Args:
+        file: with the settings, which may not exist.
+        profile, command: of the table.
+        names: of the options, without dashes in front.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    table = _load(file) if file.is_file() else {}
+    for key in (PROFILE_KEY, profile, command):
+        table = _check_table(table.get(key, {}), file, key)
+    excluded = {other for name in names for other in _EXCLUDED.get(command, {}).get(name, ())}
+    return {key: value for key, value in table.items() if key.replace("_", "-") in excluded}
+
+
 def tuned_table(model: str, width: int, height: int) -> tuple[str, str]:
     """Return the path of a table of what was measured for a model and a frame size."""
     return TUNED_KEY, f"{model} {width}x{height}"

@@ -14,7 +14,7 @@ import click
 from vsrcli.cli.help import Command
 from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import verbose_option
-from vsrcli.errors import VsrError
+from vsrcli.errors import UsageError, VsrError
 
 if TYPE_CHECKING:
     from vsrcli.doctor import Finding
@@ -62,13 +62,25 @@ def doctor(as_json: bool, cluster: str | None, verbose: int) -> None:
 
 
 def check_config() -> Iterator[Finding]:
-    """Check the settings files that apply in the current folder."""
-    from vsrcli.cli.config_files import read_config
-    from vsrcli.cli.main import COMMANDS
-    from vsrcli.doctor import OK, Finding
+    """Check the settings files that apply in the current folder, and their values for each command."""
+    from vsrcli.cli.config_files import option_defaults
+    from vsrcli.cli.main import load_config, vsr
+    from vsrcli.doctor import OK, PROBLEM, Finding
 
-    files = ", ".join(str(file) for file in read_config(None, COMMANDS).files)
-    yield Finding("settings", OK, files or "no settings files: everything is as built in")
+    root = click.get_current_context().find_root()
+    config = load_config(root)
+    found = False
+    for name in dict.fromkeys(each.partition(" ")[0] for each in config.by_command):
+        command = vsr.get_command(root, name)
+        assert command is not None
+        try:
+            option_defaults(config, name, command, click.Context(command, parent=root, info_name=name))
+        except UsageError as error:
+            found = True
+            yield Finding("settings", PROBLEM, str(error), f"correct it: `vsr {name}` ends with this error")
+    if not found:
+        files = ", ".join(str(file) for file in config.files)
+        yield Finding("settings", OK, files or "no settings files: everything is as built in")
 
 
 def _print(finding: Finding) -> None:

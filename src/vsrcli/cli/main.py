@@ -19,6 +19,7 @@ from vsrcli.cli.console import prepare_stdio, report_error, report_interrupt
 from vsrcli.cli.lazy import LazyGroup
 from vsrcli.cli.messages import MESSAGES
 from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
+from vsrcli.errors import UsageError
 
 if TYPE_CHECKING:
     from vsrcli.cli.config_files import Config
@@ -80,7 +81,11 @@ def vsr(context: click.Context, profile: str | None) -> None:
     if command is not None and name != "config":  # which shows what is wrong in settings
         from vsrcli.cli.config_files import option_defaults
 
-        context.default_map = {name: option_defaults(load_config(context), name, command, context)}
+        try:
+            context.default_map = {name: option_defaults(load_config(context), name, command, context)}
+        except UsageError:
+            if name != "doctor":  # which reports this itself, among all else
+                raise
 
 
 def load_config(context: click.Context) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import json_text
-from vsrcli.cli.options import from_command_line, quiet_option, verbose_option
+from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DeviceParam, DimensionsParam, ScaleParam, SizeParam
 from vsrcli.cli.upscale_options import network_options
 from vsrcli.cli.upscale_values import resolve_network
@@ -113,6 +114,7 @@ def tune(
         raise UsageError("IN has a size of its own: leave IN or --size out")
     name, _ = resolve_network(context, preset, model)
     assert isinstance(name, str)
+    network = highest_precedence(context, {"preset": preset, "model": model or None})
     from vsrcli.bench.tuning import tune as measure
     from vsrcli.cli.config_edit import render, write_tables
     from vsrcli.cli.config_files import user_file
@@ -123,6 +125,8 @@ def tune(
         raise UsageError(
             "VSR_CONFIG is empty, so there are no settings to write to: unset it, or add --dry-run"
         )
+    if writes and file is not None and profile is not None:
+        _check_profile(file, profile, network)
 
     def on_step(text: str) -> None:
         cancel.raise_if_cancelled()
@@ -157,7 +161,7 @@ def tune(
                 "unreliable; run it again when they have ended",
                 err=True,
             )
-    tables = _tables(report, profile, name if preset or model else None)
+    tables = _tables(report, profile, network)
     if writes:
         assert file is not None
         write_tables(file, tables)
@@ -167,17 +171,35 @@ def tune(
             click.echo(render(path, values), nl=False)
 
 
+def _check_profile(file: Path, profile: str, network: Mapping[str, str]) -> None:
+    """Raise UsageError if a profile chooses the network by another option than the one to be written."""
+    from vsrcli.cli.config_edit import render
+    from vsrcli.cli.config_files import PROFILE_KEY, find_excluded
+
+    found = {
+        (PROFILE_KEY, profile, command): entries
+        for command in _PROFILE_COMMANDS
+        if (entries := find_excluded(file, profile, command, network))
+    }
+    if found:
+        old, new = next(iter(next(iter(found.values())))), next(iter(network))
+        raise UsageError(
+            f"{file}: profile {profile} has {old}, which excludes {new}: remove these lines, or give --{old}",
+            details="\n".join(render(path, entries) for path, entries in found.items()),
+        )
+
+
 def _tables(
-    report: TuningReport, profile: str | None, model: str | None
+    report: TuningReport, profile: str | None, network: Mapping[str, str]
 ) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Return what to write: the winner's options, for ``auto`` or in a profile."""
+    """Return what to write: the winner's options for ``auto``, or a profile with what chose the network."""
     from vsrcli.cli.config_files import PROFILE_KEY, tuned_table
 
     winner = report.winner
     values = {"engine": winner.engine, "precision": winner.precision, "tile": winner.tile}
     if profile is None:
         return {tuned_table(report.model, report.width, report.height): {"device": report.device, **values}}
-    values |= {"gpu": report.device} | ({"model": model} if model else {})
+    values |= {"gpu": report.device, **network}
     return {(PROFILE_KEY, profile, command): values for command in _PROFILE_COMMANDS}
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from vsrcli.cluster.driver import Driver, Limits
 from vsrcli.cluster.likeness import Greeting, Likeness
-from vsrcli.cluster.places import Place, Worker, Workers
-from vsrcli.cluster.tasks import Task
+from vsrcli.cluster.places import Workers
+from vsrcli.cluster.slots import Slot, Slots
 from vsrcli.cluster.video import PlannedVideo
 from vsrcli.errors import EngineError, VsrError
 from vsrcli.media.ffmpeg_writer import SegmentFile
@@ -31,38 +30,7 @@ from vsrcli.system.threads import BackgroundTask
 _RESTARTS = 2  # of a worker that has died; then its place is left out
 _TICK = 0.25  # seconds between two looks at the clock
 _PLACES_SECONDS = 5.0  # between two looks at the places
-_STOP_SECONDS = 10.0  # until a worker that was asked to stop is killed
 _READY_SECONDS = 60.0  # until a notice says that no worker is ready yet
-
-
-@dataclass(eq=False)
-class _Slot:
-    """A place, with all workers that have been in it.
-
-    Attributes:
-        number: of the slot.
-        place: where.
-        worker: the present one; None: left out.
-        deaths: of workers before it.
-        is_ready: whether the present one has joined.
-        video: that it is set up for.
-        task: what it computes.
-        refusals: why its results are of no use, by video.
-    """
-
-    number: int
-    place: Place
-    worker: Worker | None = None
-    deaths: int = 0
-    is_ready: bool = False
-    video: int | None = None
-    task: Task | None = None
-    refusals: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of the present worker, for the driver and for people."""
-        return self.place.name + (f", {self.deaths + 1}." if self.deaths else "")
 
 
 class Coordinator:
@@ -95,8 +63,7 @@ class Coordinator:
         self._on_notice, self._driver = on_notice, Driver(limits)
         self._likeness = Likeness(strict=strict, on_notice=on_notice)
         self._events: queue.Queue[tuple[Any, Any]] = queue.Queue()
-        self._slots: list[_Slot] = []
-        self._left_out: list[Worker] = []
+        self._slots = Slots(workers, self._events.put)
         self._videos: dict[int, PlannedVideo] = {}
         self._scanning: set[int] = set()  # keys of videos
         self._has_more = True
@@ -110,7 +77,8 @@ class Coordinator:
             SignalInterruptError: ``cancel`` is set; committed pieces stay.
         """
         try:
-            with self._workers, self._all_workers():
+            with self._workers, ExitStack() as stack:
+                stack.callback(self._slots.end)
                 while True:
                     self._cancel.raise_if_cancelled()
                     self._open_videos()
@@ -144,8 +112,9 @@ class Coordinator:
             def add(number: int, piece: Piece, done: bool, key: int = key) -> None:
                 self._driver.add((key, number), piece, done=done, priority=key)
 
-            if video.open(add, lambda found, video=video: self._events.put((video, found))):
-                self._scanning.add(key)
+            with self._failing(key):
+                if video.open(add, lambda found, video=video: self._events.put((video, found))):
+                    self._scanning.add(key)
         if not self._has_more and not self._scanning:
             self._driver.all_added()
 
@@ -159,7 +128,7 @@ class Coordinator:
     def _finish(self, video: PlannedVideo) -> None:
         try:
             result = video.finish()
-        except VsrError as error:
+        except (VsrError, OSError) as error:
             self._end(video, error)
         else:
             self._end(video, result)
@@ -185,22 +154,6 @@ class Coordinator:
 
     # Workers.
 
-    @contextmanager
-    def _all_workers(self) -> Iterator[None]:
-        """Leave no worker behind."""
-        try:
-            yield
-        finally:
-            workers = [slot.worker for slot in self._slots if slot.worker is not None] + self._left_out
-            for worker in workers:
-                worker.stop()
-            deadline = time.monotonic() + _STOP_SECONDS
-            for worker in workers:
-                if not worker.wait(deadline):
-                    worker.kill()
-            for worker in workers:
-                worker.wait(deadline + _STOP_SECONDS)
-
     def _start_workers(self) -> None:
         """Start workers in places that are new."""
         now = time.monotonic()
@@ -212,29 +165,18 @@ class Coordinator:
         elif self._first_start and now - self._first_start > _READY_SECONDS and self._likeness.is_empty:
             self._first_start = 0.0
             self._on_notice(f"no worker is ready after {_READY_SECONDS:.0f} s; going on waiting")
-        known = {slot.place for slot in self._slots}
-        for place in self._workers.places():
-            if place not in known:
-                slot = _Slot(len(self._slots), place)
-                self._slots.append(slot)
-                self._start(slot)
+        for slot in self._slots.add_new():
+            self._start(slot)
         if not self._slots:
             self._fail_all(EngineError(f"{self._workers.option}: there is no place for a worker"))
 
-    def _start(self, slot: _Slot) -> None:
-        slot.worker = self._workers.start(slot.place, self._events.put)
-        slot.task, slot.video, slot.is_ready, slot.refusals = None, None, False, {}
-        video = next(iter(self._videos.values()))
-        slot.video = video.key
-        slot.worker.submit(video.setup(slot.place))
+    def _start(self, slot: Slot) -> None:
+        self._slots.start(slot, next(iter(self._videos.values())).setup(slot.place))
 
-    def _leave_out(self, slot: _Slot, error: EngineError) -> None:
+    def _leave_out(self, slot: Slot, error: EngineError) -> None:
         """Use a place no more; without any, no video can go on."""
-        if slot.worker is not None:
-            slot.worker.stop()
-            self._left_out.append(slot.worker)
-            slot.worker = None
-        if all(each.worker is None for each in self._slots):
+        self._slots.leave_out(slot)
+        if not self._slots.has_workers:
             self._fail_all(error)
             self._slots.clear()  # a further video may have better luck
             self._next_places = 0.0
@@ -260,7 +202,7 @@ class Coordinator:
             if sender.key in self._videos:
                 self._handle_scan(sender, message)
             return
-        slot = next((each for each in self._slots if each.worker is sender), None)
+        slot = self._slots.of_worker(sender)
         if slot is None:  # of a worker that was left out
             return
         if message is None:
@@ -277,10 +219,11 @@ class Coordinator:
         elif found is None:
             self._scanning.discard(video.key)
         else:
-            video.record(found)
-            self._driver.add((video.key, found.piece.number), found.piece, priority=video.key)
+            with self._failing(video.key):
+                video.record(found)
+                self._driver.add((video.key, found.piece.number), found.piece, priority=video.key)
 
-    def _handle_ready(self, slot: _Slot, key: int, greeting: Greeting) -> None:
+    def _handle_ready(self, slot: Slot, key: int, greeting: Greeting) -> None:
         try:
             self._likeness.check(slot.name, key, greeting)
         except EngineError as error:
@@ -291,13 +234,13 @@ class Coordinator:
             return
         if not slot.is_ready:
             slot.is_ready = True
-            self._driver.join(slot.name, slot.place.node, time.monotonic())
+            self._driver.join(slot.key, slot.place.node, time.monotonic())
         video = self._videos.get(key)
         if video is not None and not video.engine:
             video.engine = greeting.engine
             video.reporter.engine(greeting.engine)
 
-    def _handle_refused(self, slot: _Slot, key: int, reason: str) -> None:
+    def _handle_refused(self, slot: Slot, key: int, reason: str) -> None:
         if slot.is_ready and slot.task is not None:  # it takes part in others
             task, slot.video = slot.task, None
             self._handle_failed(slot, key, task.piece.number, reason, "")
@@ -306,16 +249,22 @@ class Coordinator:
         self._on_notice(text)
         self._leave_out(slot, EngineError(f"no worker can take part; {text}"))
 
-    def _handle_notice(self, slot: _Slot, text: str) -> None:
+    def _handle_notice(self, slot: Slot, text: str) -> None:
         self._on_notice(f"{slot.name}: {text}")
 
-    def _handle_word(self, slot: _Slot, frames: int) -> None:
-        self._driver.heard(slot.name, time.monotonic(), frames)
-        if slot.task is not None:
-            self._report(self._videos.get(slot.task.key))
+    def _handle_compiling(self, slot: Slot) -> None:
+        self._driver.compiling(slot.key, time.monotonic())
+
+    def _handle_word(self, slot: Slot, key: int | None, number: int, frames: int) -> None:
+        task = slot.task
+        if task is None or (task.key, task.piece.number) != (key, number):  # of the piece before
+            self._driver.heard(slot.key, time.monotonic())
+            return
+        self._driver.heard(slot.key, time.monotonic(), frames)
+        self._report(self._videos.get(task.key))
 
     def _handle_done(
-        self, slot: _Slot, key: int, number: int, segment: SegmentFile, file: Path | None
+        self, slot: Slot, key: int, number: int, segment: SegmentFile, file: Path | None
     ) -> None:
         worker, task = slot.worker, slot.task
         if key in slot.refusals:
@@ -338,32 +287,33 @@ class Coordinator:
 
         BackgroundTask(fetch, "fetch")
 
-    def _handle_fetched(self, slot: _Slot, key: int, number: int, segment: SegmentFile) -> None:
+    def _handle_fetched(self, slot: Slot, key: int, number: int, segment: SegmentFile) -> None:
         task, slot.task = slot.task, None
         video = self._videos.get(key)
-        is_first = self._driver.finished(slot.name, (key, number), time.monotonic())
+        is_first = self._driver.finished(slot.key, (key, number), time.monotonic())
         if video is not None and is_first:
-            video.commit(number, segment)
+            with self._failing(key):
+                video.commit(number, segment)
         elif task is not None:
             task.file.unlink(missing_ok=True)
-        self._report(video)
+        self._report(self._videos.get(key))
 
-    def _handle_failed(self, slot: _Slot, key: int, number: int, reason: str, details: str) -> None:
+    def _handle_failed(self, slot: Slot, key: int, number: int, reason: str, details: str) -> None:
         slot.task = None
         video = self._videos.get(key)
         if video is not None:
             video.reporter.notice(f"{slot.name}: piece {number} failed: {reason}")
         with self._failing(key):
-            self._driver.failed(slot.name, (key, number), reason, time.monotonic())
+            self._driver.failed(slot.key, (key, number), reason, time.monotonic())
 
-    def _handle_exit(self, slot: _Slot) -> None:
+    def _handle_exit(self, slot: Slot) -> None:
         worker = slot.worker
         assert worker is not None
         description, details = worker.ending()
-        reason, name, key = f"{slot.name} ended ({description})", slot.name, slot.task and slot.task.key
+        reason, lost, key = f"{slot.name} ended ({description})", slot.key, slot.task and slot.task.key
         slot.worker, slot.is_ready, slot.deaths = None, False, slot.deaths + 1
         with self._failing(key):
-            self._driver.lost(name, reason)
+            self._driver.lost(lost, reason)
         is_there = slot.place in self._workers.places()
         if slot.deaths <= _RESTARTS and is_there and self._videos:
             self._on_notice(f"{reason}; another one takes its place")
@@ -375,10 +325,10 @@ class Coordinator:
 
     @contextmanager
     def _failing(self, key: int | None) -> Iterator[None]:
-        """Let a piece's last failure end its video only."""
+        """Let an error of one video, and the last failure of one of its pieces, end this video only."""
         try:
             yield
-        except EngineError as error:
+        except (VsrError, OSError) as error:
             video = None if key is None else self._videos.get(key)
             if video is None:
                 raise
@@ -388,17 +338,16 @@ class Coordinator:
 
     def _look_at_clock(self) -> None:
         """End workers that have not been heard of for too long; their exit is an event like any other."""
-        for name in self._driver.silent(time.monotonic()):
-            slot = next((each for each in self._slots if each.name == name), None)
-            key = None if slot is None or slot.task is None else slot.task.key
-            with self._failing(key):
-                self._driver.lost(name, f"{name} was silent")
-            if slot is not None and slot.worker is not None:
+        for silent in self._driver.silent(time.monotonic()):
+            slot = self._slots.of_key(silent)
+            with self._failing(slot.task and slot.task.key):
+                self._driver.lost(silent, f"{slot.name} was silent")
+            if slot.worker is not None:
                 slot.worker.kill()
 
     def _give(self) -> None:
-        for name, key in self._driver.give(time.monotonic()):
-            slot = next(each for each in self._slots if each.name == name)
+        for worker, key in self._driver.give(time.monotonic()):
+            slot = self._slots.of_key(worker)
             assert slot.worker is not None
             assert isinstance(key, tuple)
             video = self._videos[key[0]]

@@ -7,6 +7,10 @@ simulation (``benchmarks/cluster_simulation.py``) drive this very code through d
 - The longest of the known pieces is given first.
 - A worker that has not been heard of for :attr:`Limits.silence` is lost, whatever the engine below says: a
   node that hangs or whose cable is pulled would be noticed by Ray after minutes only.
+- One that compiles a network says so before, since no other thread of it runs meanwhile; until its next word
+  it may be silent for :attr:`Limits.compiling`.
+- A driver that stood still itself, since everything was paused, blames nobody: after :attr:`Limits.pause`
+  between two looks at the clock, all workers count as heard.
 - A piece that failed is given again, elsewhere if there is an elsewhere, three times in all; one whose worker
   was lost five times, since a machine that dies takes a piece along that is not to blame.
 - A place that failed three times in a row, such as a machine whose disk is full, rests for a minute while
@@ -32,6 +36,8 @@ class Limits:
 
     Attributes:
         silence: seconds without a word after which a worker is lost.
+        compiling: the same of one that compiles a network.
+        pause: seconds between two looks at the clock after which the driver itself has stood still.
         tries: how often a piece may fail before its failure is the run's.
         losses: how often its worker may be lost.
         copies: how many workers at most compute the same piece at a time.
@@ -39,6 +45,8 @@ class Limits:
     """
 
     silence: float = 30.0
+    compiling: float = 900.0
+    pause: float = 5.0
     tries: int = 3
     losses: int = 5
     copies: int = 2
@@ -52,6 +60,7 @@ class WorkerState:
     Attributes:
         place: the machine, or whatever is lost together.
         last_heard: time of the last sign of life.
+        is_compiling: whether that said that it compiles a network.
         piece: what it computes; None: it is idle.
         given: time when it got its piece.
         frames: of the piece that it has upscaled.
@@ -60,6 +69,7 @@ class WorkerState:
 
     place: str
     last_heard: float
+    is_compiling: bool = False
     piece: Piece | None = None
     given: float = 0.0
     frames: int = 0
@@ -116,6 +126,7 @@ class Driver:
         self._complete = False
         self._keys: dict[str, object] = {}  # of what each worker computes
         self._failures: dict[str, _Failures] = {}  # of places
+        self._last_look: float | None = None  # for silent workers
 
     # What is heard.
 
@@ -143,8 +154,13 @@ class Driver:
         """A sign of life of a worker, with the frames of its piece that it has upscaled; ignored if it is
         lost."""
         if (state := self.workers.get(worker)) is not None:
-            state.last_heard = now
+            state.last_heard, state.is_compiling = now, False
             state.frames = state.frames if frames is None else frames
+
+    def compiling(self, worker: str, now: float) -> None:
+        """A worker compiles a network, and may be silent for long; ignored if it is lost."""
+        if (state := self.workers.get(worker)) is not None:
+            state.last_heard, state.is_compiling = now, True
 
     def finished(self, worker: str, key: object, now: float) -> bool:
         """A worker has the result of its piece.
@@ -202,8 +218,17 @@ class Driver:
 
     def silent(self, now: float) -> list[str]:
         """Return the workers that have not been heard of for too long; the caller ends them and reports each
-        as lost."""
-        return [name for name, state in self.workers.items() if now - state.last_heard > self._limits.silence]
+        as lost. To be called often, see :attr:`Limits.pause`."""
+        last, self._last_look = self._last_look, now
+        if last is not None and now - last > self._limits.pause:
+            for state in self.workers.values():
+                state.last_heard = now
+        return [
+            name
+            for name, state in self.workers.items()
+            if now - state.last_heard
+            > (self._limits.compiling if state.is_compiling else self._limits.silence)
+        ]
 
     def give(self, now: float) -> list[tuple[str, object]]:
         """Return what to give to which idle workers, as (worker, key); it counts as given."""
@@ -334,7 +359,7 @@ class Driver:
 
     def _release(self, worker: str, now: float) -> None:
         state = self.workers[worker]
-        state.piece, state.frames, state.last_heard = None, 0, now
+        state.piece, state.frames, state.last_heard, state.is_compiling = None, 0, now, False
         del self._keys[worker]
 
 

@@ -13,7 +13,7 @@ from vsrcli.doctor import NOTE, OK, PROBLEM, Finding
 from vsrcli.errors import VsrError
 from vsrcli.inference.engine_plan import onnxruntime_installed, openvino_installed
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.models.weights import list_weights
+from vsrcli.models.weights import own_folders, weights_in_order
 from vsrcli.system.resources import available_cores, available_host_memory
 from vsrcli.system.text import format_bytes
 
@@ -25,11 +25,12 @@ class NodeFacts:
     Attributes:
         version: of this program.
         ffmpeg: its version.
-        weights: checksums of the networks' files.
+        weights: checksums of the program's own networks.
         engines: that are installed.
         python: its version.
         processor: its model.
         cores, memory: what is available, memory in bytes.
+        other_weights: checksums of further networks, in ``$VSR_WEIGHTS``.
     """
 
     version: str
@@ -40,6 +41,7 @@ class NodeFacts:
     processor: str
     cores: int
     memory: int
+    other_weights: str = ""
 
     def __str__(self) -> str:
         return (
@@ -54,7 +56,8 @@ def node_facts() -> NodeFacts:
     Raises:
         FfmpegError: there is no ffmpeg.
     """
-    weights = [each.card["sha256"] for each in list_weights()]
+    own = {each.card["sha256"] for each in weights_in_order(own_folders())}
+    others = {each.card["sha256"] for each in weights_in_order()} - own
     engines = [
         *(["openvino"] if openvino_installed() else []),
         *(["onnxruntime"] if onnxruntime_installed() else []),
@@ -63,12 +66,13 @@ def node_facts() -> NodeFacts:
     return NodeFacts(
         __version__,
         find_ffmpeg().version,
-        " ".join(sorted(weights)),
+        " ".join(sorted(own)),
         ", ".join(engines),
         platform.python_version(),
         processor(),
         available_cores(),
         available_host_memory(),
+        " ".join(sorted(others)),
     )
 
 
@@ -89,7 +93,7 @@ def compare_nodes(own: NodeFacts, nodes: Iterable[tuple[str, NodeFacts | VsrErro
             )
             if there != here
         ]
-        other = [
+        differing = [
             text
             for text, there, here in (
                 ("other engines", facts.engines, own.engines),
@@ -100,11 +104,15 @@ def compare_nodes(own: NodeFacts, nodes: Iterable[tuple[str, NodeFacts | VsrErro
         if unlike:
             text = f"not as here: {', '.join(unlike)}, so it cannot take part; {facts}"
             yield Finding(name, PROBLEM, text, "install the same versions on all machines")
-        elif other:
-            text = f"{' and '.join(other)}: frames may differ by rounding; {facts}"
-            yield Finding(name, NOTE, text, "--engine and --precision name what all have; --strict refuses")
-        else:
-            yield Finding(name, OK, str(facts))
+            continue
+        notes, remedies = [], []
+        if differing:
+            notes.append(f"{' and '.join(differing)}: frames may differ by rounding")
+            remedies.append("--engine and --precision name what all have; --strict refuses")
+        if facts.other_weights != own.other_weights:
+            notes.append("other networks in VSR_WEIGHTS than here: it cannot take part in runs with these")
+            remedies.append("copy them to all machines")
+        yield Finding(name, NOTE if notes else OK, "; ".join([*notes, str(facts)]), "; ".join(remedies))
     if not found:
         yield Finding("cluster", PROBLEM, "no machine with a core for work", "start Ray with --num-cpus")
 

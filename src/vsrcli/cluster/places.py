@@ -40,8 +40,8 @@ class Place:
     gpu: bool = False
 
     def options(self, options: Options) -> Options:
-        """Return the options of a run for a worker in this place."""
-        return options if self.device is None else replace(options, device=self.device)
+        """Return the options of a run for a worker in this place: as tuned for the run, not for the place."""
+        return replace(options, device=self.device or options.device, tuned=())
 
 
 class Worker(Protocol):
@@ -166,12 +166,13 @@ class LocalWorker:
 
 
 def _devices(job: Job, count: int) -> Sequence[str | None]:
-    """Return each worker's device: on a machine with several GPUs, one for each in turn."""
+    """Return each worker's device: on a machine with several GPUs that the engine may use, one for each in
+    turn."""
     same: list[str | None] = [None] * count
     numbers = job.options.device.split(",")
     if len(numbers) > 1:
         return [numbers[number % len(numbers)] for number in range(count)]
-    if job.options.device != "auto" or job.engine is None:
+    if job.options.device != "auto" or job.engine is None or not job.engine.may_use_gpu:
         return same
     from vsrcli.inference.engine_plan import may_have_gpu
 

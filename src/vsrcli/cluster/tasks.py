@@ -19,11 +19,13 @@ class Setup:
     Attributes:
         key: of the video.
         source, target: absolute paths; the source must be the same file for the worker.
-        options: of the run, with the worker's device.
+        options: of the run, with the worker's device, and as tuned for the driver's; paths in them are
+            absolute.
+        requested: the options as passed to the driver, for the fingerprint.
         tiles: tile plans of the passes: the driver's, since memory may differ.
         fingerprint: of the driver's job, see :func:`~vsrcli.pipeline.checkpoint.fingerprint`.
-        marker: a file in the folder for segments, and what is in it. A worker that does not find it does not
-            share that folder, and writes its segments into one of its own.
+        marker: a file in the folder for segments, and what is in it. A worker that does not find it, or
+            cannot write beside it, does not share that folder, and writes its segments into one of its own.
         threads: that the network may use; None: all.
     """
 
@@ -31,6 +33,7 @@ class Setup:
     source: Path
     target: Path
     options: Options
+    requested: Options
     tiles: Sequence[TilePlan]
     fingerprint: Mapping[str, str]
     marker: tuple[Path, str]

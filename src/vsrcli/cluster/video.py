@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +13,11 @@ from vsrcli.cluster.places import Place
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import UsageError
 from vsrcli.media.ffmpeg_writer import SegmentFile
+from vsrcli.models.imported import is_imported
+from vsrcli.models.weights import SUFFIX
 from vsrcli.pipeline.checkpoint import fingerprint
 from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.pieces import PlannedOutput, rules_for
 from vsrcli.pipeline.plan import Piece
 from vsrcli.pipeline.progress import PieceCounts, Reporter, Result
@@ -124,7 +128,8 @@ class PlannedVideo:
             self.key,
             job.source.path.absolute(),
             job.plan.target.absolute(),
-            place.options(job.options),
+            _with_absolute_paths(place.options(job.options)),
+            job.requested,
             self._output.journal.tiles,
             self._fingerprint,
             ((self._output.work_folder / _MARKER).absolute(), self._content),
@@ -152,6 +157,19 @@ class PlannedVideo:
             self._output.end(self.engine)
         self._output.finalize()
         return self._meter.result()
+
+
+def _with_absolute_paths(options: Options) -> Options:
+    """Return options that mean the same files in another current folder."""
+    models = [
+        str(Path(each).absolute()) if is_imported(each) or each.endswith(SUFFIX) else each
+        for each in options.models
+    ]
+    ffmpeg = options.ffmpeg
+    if ffmpeg and Path(ffmpeg).name != ffmpeg:  # else it is looked for on PATH
+        ffmpeg = str(Path(ffmpeg).absolute())
+    model = models[0] if isinstance(options.model, str) else tuple(models)
+    return replace(options, model=model, ffmpeg=ffmpeg)
 
 
 def has_pieces(job: Job) -> bool:

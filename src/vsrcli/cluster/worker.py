@@ -3,7 +3,9 @@
 Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
 - ``("ready", key, greeting)`` once a video's network is loaded, or ``("refused", key, reason)``;
-- ``("word", frames)`` every second, with the frames of its piece that are upscaled;
+- ``("word", key, number, frames)`` every second, with the frames of a piece that are upscaled; before the
+  first one the key is None;
+- ``("compiling",)`` before a network is compiled, after which minutes may pass until the next word;
 - ``("done", key, number, segment, file)``, with the file if it is not where the task wants it; or
   ``("failed", key, number, reason, details)``, as is a piece of another video than that of the last setup;
 - ``("notice", text)``.
@@ -14,12 +16,13 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.cluster.tasks import Setup, Task
+from vsrcli.system.files import temporary_folder
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.worker_process import run_worker
 
@@ -42,10 +45,11 @@ class _Video:
 def run(items: Iterator[Any], send: Callable[..., None], token: CancelToken) -> None:
     """Compute pieces until there are no more items; see the module's description."""
     from vsrcli.errors import VsrError
+    from vsrcli.inference.onnxruntime_session import announced_compiling
 
     video: _Video | None = None
     key: int | None = None
-    with _Scratch() as scratch, _Words(send) as words:
+    with _Scratch() as scratch, _Words(send) as words, announced_compiling(words.compiling):
         for item in items:
             if isinstance(item, Setup):
                 video, key = None, item.key  # its network is freed before the next one is loaded
@@ -79,7 +83,7 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     folder = None if _shares(*setup.marker) else scratch.folder()
     target = setup.target if folder is None else folder / setup.target.name
     limit_network_threads(setup.options, setup.threads)
-    job = prepare_job(setup.source, target, setup.options)
+    job = replace(prepare_job(setup.source, target, setup.options), requested=setup.requested)
     if changed := obsolete_keys(job, setup.fingerprint, fingerprint(job)):
         raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
     upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
@@ -88,8 +92,11 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
 
 
 def _shares(file: Path, content: str) -> bool:
+    """Return whether a file has that content here, and its folder takes files from here."""
     with suppress(OSError):
-        return file.read_text() == content
+        if file.read_text() == content:
+            tempfile.TemporaryFile(dir=file.parent).close()
+            return True
     return False
 
 
@@ -101,7 +108,8 @@ def _compute(video: _Video, task: Task, send: Callable[..., None], words: _Words
     number, file = task.piece.number, task.file
     if video.folder is not None:
         file = video.folder / file.name
-    words.frames, writer = 0, segment_writer(video.job, file, task.piece)
+    words.begin(task)
+    writer = segment_writer(video.job, file, task.piece)
     try:
         compute_piece(video.job, video.upscaler, task.piece, task.start, writer, words.count)
         token.raise_if_cancelled()
@@ -124,7 +132,7 @@ class _Scratch(ExitStack):
     def folder(self) -> Path:
         """Return the folder."""
         if self._path is None:
-            self._path = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="vsr-worker-")))
+            self._path = self.enter_context(temporary_folder("vsr-worker-"))
         return self._path
 
 
@@ -132,11 +140,27 @@ class _Words:
     """Sends a sign of life every second, in a thread, with the frames of the current piece."""
 
     def __init__(self, send: Callable[..., None]) -> None:
-        self.frames = 0
+        self._progress: tuple[int | None, int, int] = None, 0, 0  # replaced as a whole, for the thread
         self._send, self._ended = send, threading.Event()
+        self._sending = threading.Lock()
+
+    def begin(self, task: Task) -> None:
+        """Count the frames of another piece."""
+        self._progress = task.key, task.piece.number, 0
 
     def count(self, shot_count: int) -> None:
-        self.frames += 1
+        key, number, frames = self._progress
+        self._progress = key, number, frames + 1
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Say that a network is compiled in the block, and nothing until its end."""
+        with self._sending:
+            self._send("compiling")
+            try:
+                yield
+            finally:
+                self._send("word", *self._progress)
 
     def __enter__(self) -> _Words:
         threading.Thread(target=self._run, name="words", daemon=True).start()
@@ -147,7 +171,8 @@ class _Words:
 
     def _run(self) -> None:
         while not self._ended.wait(WORD_SECONDS):
-            self._send("word", self.frames)
+            with self._sending:
+                self._send("word", *self._progress)
 
 
 if __name__ == "__main__":

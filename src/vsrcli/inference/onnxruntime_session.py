@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,9 @@ _MISSING_LIBRARY = re.compile(
     r"(lib[\w+-]+\.(?:so|dylib)[\w.]*): cannot open|([\w-]+\.dll)[^\n]{,20}(?:missing|not found)"
 )
 _thread_limit = 0  # of the process; 0: all cores
+_compiling: ContextVar[Callable[[], contextlib.AbstractContextManager[None]]] = ContextVar(
+    "compiling", default=contextlib.nullcontext
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def create_session(
     printed = io.StringIO()  # stdout may be a pipe that takes the video
     with _captured_stderr(errors):
         try:
-            with memory_errors(), contextlib.redirect_stdout(printed):
+            with _compiling.get()(), memory_errors(), contextlib.redirect_stdout(printed):
                 session = runtime.InferenceSession(model, options, providers=providers)
         except OutOfMemoryError:
             raise
@@ -175,6 +179,17 @@ def limit_threads(count: int) -> None:
     """Limit the threads of sessions that this process opens from now on; 0: all cores."""
     global _thread_limit
     _thread_limit = count
+
+
+@contextlib.contextmanager
+def announced_compiling(compiling: Callable[[], contextlib.AbstractContextManager[None]]) -> Iterator[None]:
+    """Let this thread enter a context of its own whenever it opens a session in the block: TensorRT compiles
+    for minutes then, in which ONNX Runtime lets no other thread of the process run."""
+    token = _compiling.set(compiling)
+    try:
+        yield
+    finally:
+        _compiling.reset(token)
 
 
 def available_providers() -> tuple[str, ...]:

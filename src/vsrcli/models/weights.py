@@ -72,20 +72,25 @@ class Weights:
             )
 
 
+def own_folders() -> list[Path]:
+    """Return the folders of the program's own weights: the package's, then the checkout's."""
+    package = Path(__file__).resolve().parent.parent
+    return [each for each in (package / "weights", package.parent.parent / "weights") if each.is_dir()]
+
+
 def weight_folders() -> list[Path]:
-    """Return the folders to search: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's.
+    """Return the folders to search: ``$VSR_WEIGHTS`` first, then :func:`own_folders`.
 
     Raises:
         ModelError: ``$VSR_WEIGHTS`` is not a folder; other weights must not be used silently instead.
     """
-    package = Path(__file__).resolve().parent.parent
-    folders = [package / "weights", package.parent.parent / "weights"]
+    folders = own_folders()
     if extra := os.environ.get("VSR_WEIGHTS"):
         folder = Path(os.path.expanduser(extra))  # noqa: PTH111
         if not folder.is_dir():
             raise ModelError(f"VSR_WEIGHTS names {extra!r}, which is not a folder: correct it or unset it")
         folders.insert(0, folder)
-    return [folder for folder in folders if folder.is_dir()]
+    return folders
 
 
 def read_weights(path: Path) -> Weights:
@@ -137,11 +142,11 @@ def list_weights() -> list[Weights]:
     return sorted(weights_in_order(), key=lambda weights: weights.name)
 
 
-def weights_in_order() -> list[Weights]:
-    """Return what :func:`list_weights` does in the order of folders, see :func:`weight_folders`, and of names
-    in a folder: of several for one model, scale, degradation and look, the first one is meant."""
+def weights_in_order(folders: Iterable[Path] | None = None) -> list[Weights]:
+    """Return what :func:`list_weights` does in the order of folders, by default :func:`weight_folders`, and
+    of names in a folder: of several for one model, scale, degradation and look, the first one is meant."""
     by_name: dict[str, Weights] = {}
-    for folder in weight_folders():
+    for folder in weight_folders() if folders is None else folders:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 weights = read_weights(path)

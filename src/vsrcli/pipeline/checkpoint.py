@@ -188,13 +188,14 @@ def load_state(file: Path) -> State | None:
 def fingerprint(job: Job) -> dict[str, str]:
     """Return what the frames and their coding depend on, by name; equal for runs whose segments fit together.
 
-    The names appear in notices: "the weights have changed".
+    Options are compared as requested, so that a run goes on after ``vsr tune``. The names appear in notices:
+    "the weights have changed".
 
     Raises:
         OSError: the source cannot be read.
     """
     plan, weights = job.plan, any(each.weights for each in job.models)
-    options = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
+    options = {field.name: getattr(job.requested, field.name) for field in fields(job.requested)}
     values: dict[str, Any] = {
         **job.reader.fingerprint(),
         "the version of vsr": __version__,

@@ -34,7 +34,8 @@ class Job:
         passes: networks and tiles, in order; more than one with ``--chain``.
         engine: backend, device and precision as far as known before the network is loaded; None for
             interpolation.
-        options: as passed.
+        options: with what ``vsr tune`` has measured in place of ``auto``.
+        requested: the options as passed.
         end: end of the span in seconds from the start of the source, from ``options.end`` and
             ``options.frames``, up to which other streams are copied; None: unlimited.
         ffmpeg: executable.
@@ -53,6 +54,7 @@ class Job:
     passes: tuple[Pass, ...]
     engine: EnginePlan | None
     options: Options
+    requested: Options
     end: Fraction | None
     ffmpeg: Ffmpeg
     expected_frames: int | None

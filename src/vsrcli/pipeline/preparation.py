@@ -64,11 +64,12 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     """
     options = options or Options()
     found = inspect(source, parse_target(target), options)
+    requested = options
     options, found = _tune(options, found)
     if found.engine and found.engine.engine == "openvino":
         disable_openvino_telemetry()
         import_in_background("openvino", "h5py")  # while ffmpeg rehearses
-    job = decide(found, options)
+    job = replace(decide(found, options), requested=requested)
     verify(job, found)
     return job
 
@@ -293,6 +294,7 @@ def decide(found: Inspection, options: Options) -> Job:
         passes=passes,
         engine=found.engine if any(each.weights for each in models) else None,
         options=options,
+        requested=options,
         end=span.end,
         ffmpeg=ffmpeg,
         expected_frames=expected_frames,

@@ -58,7 +58,7 @@ def available_gpu_memory(device: str) -> int | None:
 
 def _gpu_name(number: int) -> str:
     """Return what ``nvidia-smi`` calls a GPU that CUDA numbers: an index or a UUID; raise IndexError if CUDA
-    does not see it."""
+    does not see it. Both number by PCI bus, see :mod:`vsrcli.inference`."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return str(number)
