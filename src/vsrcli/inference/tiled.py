@@ -240,6 +240,16 @@ class BurstTiledStream:
         return _with_shared_frames(self._tile_states[number], self._recent, self._plan.slices[number])
 
 
+def count_due(state: Mapping[str, np.ndarray]) -> int:
+    """Return how many results a state of a :class:`BurstTiledStream` still owes; 0 for other streams' states.
+
+    So many frames late are results after it is restored, in a stream of shorter bursts, too.
+    """
+    if "results_due" not in state:
+        return 0
+    return int(state["results_due"]) + len(state["pending_frames"]) + len(state["pending_results"])
+
+
 class TileBlender:
     """Assembles one result, tile by tile in the plan's order.
 

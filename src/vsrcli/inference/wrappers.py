@@ -10,6 +10,7 @@ import numpy as np
 
 from vsrcli.frames.resample import resize
 from vsrcli.frames.state import State, join_states, split_state, validate_state
+from vsrcli.inference.tiled import count_due
 from vsrcli.inference.types import Stream
 
 FULL_FRAME = (1.0, 1.0)  # visible shares of width and height
@@ -55,7 +56,8 @@ class StaticFrameStream(StreamWrapper):
     while frames do not.
 
     Equal frames are not counted across :meth:`restore`: a restored stream computes up to ``2*lookahead + 2``
-    results that it could have reused, and they are the same.
+    results that it could have reused, and they are the same. Results stay as late as in the state, which may
+    be of longer bursts.
 
     Args:
         stream: fresh, of full frames rather than tiles: one comparison per frame is enough.
@@ -82,6 +84,10 @@ class StaticFrameStream(StreamWrapper):
         # Hold a result only where it may be reused: it is the largest array there is.
         self._last_result = result if self._equal_count > 2 * self._lookahead else None
         return result
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._stream.restore(state)
+        self._lookahead = max(self._lookahead, count_due(state))
 
 
 def reuse_static_frames(
