@@ -95,6 +95,16 @@ def test_states_count_with_small_tiles() -> None:
     )
 
 
+def test_results_that_bursts_hold_count_twice_at_a_checkpoint() -> None:
+    """A state has a copy of them."""
+    network, video = ARCHITECTURES["duf-s"], replace(FULL_HD, encoder=None)
+    small = plan_tiles(1080, 1920, 128, network.radius())
+    estimates = [estimate_memory(network, video, replace(small, burst=burst)) for burst in (8, 32)]
+    more = (32 - 8) * 2160 * 3840 * 3
+    assert estimates[1].total - estimates[0].total > more * (4 + 4)  # float32
+    assert estimates[1].network == estimates[0].network
+
+
 @pytest.mark.parametrize(("multiple", "max_size"), [(64, None), (1, (64, 64)), (16, (128, 96))])
 def test_tiles_of_networks_of_others(multiple: int, max_size: tuple[int, int] | None) -> None:
     network = replace(
