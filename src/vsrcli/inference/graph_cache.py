@@ -115,10 +115,7 @@ class GraphCache:
         try:
             self._store(entry, files)
         except OSError as error:
-            self._on_notice(
-                f"the cache in {self.folder} cannot be written ({error.strerror}): every run builds the "
-                f"network anew; free it, or name another folder with {CACHE_ENV}"
-            )
+            self._on_notice(unwritable_notice(self.folder, error))
         return files
 
     def _store(self, entry: Path, files: Files) -> None:
@@ -138,15 +135,23 @@ class GraphCache:
                     shutil.rmtree(entry, ignore_errors=True)
                     with contextlib.suppress(OSError):  # it is now
                         unfinished.rename(entry)
-        self._prune()
+        remove_oldest([path for path in self.folder.iterdir() if not path.name.startswith(_UNFINISHED)])
 
-    def _prune(self) -> None:
-        """Remove the least recently used entries beyond ``_MAX_ENTRIES``."""
-        entries = [path for path in self.folder.iterdir() if not path.name.startswith(_UNFINISHED)]
-        with contextlib.suppress(OSError):  # another process removes them, too
-            entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            for path in entries[_MAX_ENTRIES:]:
-                shutil.rmtree(path, ignore_errors=True)
+
+def remove_oldest(entries: list[Path]) -> None:
+    """Remove the least recently used folders of a cache beyond ``_MAX_ENTRIES``."""
+    with contextlib.suppress(OSError):  # another process removes them, too
+        entries = sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in entries[_MAX_ENTRIES:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def unwritable_notice(folder: Path, error: OSError) -> str:
+    """Return a line that says that a cache cannot be written."""
+    return (
+        f"the cache in {folder} cannot be written ({error.strerror}): every run builds the network anew; "
+        f"free it, or name another folder with {CACHE_ENV}"
+    )
 
 
 def _read_intact(entry: Path) -> Files | None:
