@@ -22,6 +22,7 @@ from vsrcli.inference.onnxruntime_session import (
     Place,
     choose_place,
     create_session,
+    run_errors,
 )
 from vsrcli.inference.tensorrt_cache import engine_folder
 
@@ -47,12 +48,15 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Open], list[Any]]:
         class Session:
             def __init__(self, model: Any, options: Any, providers: list[Any]) -> None:
                 created.append(self)
-                self.requested = providers
+                self.requested, self.may_fall_back = providers, True
                 self.used = open_session(dict(providers[0][1]))
 
             def get_providers(self) -> list[str]:
                 names = [each[0] if isinstance(each, tuple) else each for each in self.requested]
                 return names[names.index(self.used) :]
+
+            def disable_fallback(self) -> None:
+                self.may_fall_back = False
 
         created: list[Any] = []
         runtime = SimpleNamespace(**{**vars(onnxruntime), "InferenceSession": Session})
@@ -170,3 +174,17 @@ def test_the_oldest_engines_are_removed(
     create_session(b"c", PLACE)
     assert [folder.is_dir() for folder in folders] == [True, False, True]
     assert (cache / TIMING).exists()
+
+
+def test_a_provider_that_fails_is_an_error_and_no_other_one_goes_on(
+    cache: Path, opened: Callable[[Open], list[Any]]
+) -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    opened(lambda options: TENSORRT)
+    assert not create_session(MODEL, PLACE).may_fall_back
+    message = r"failed on GPU 0.*TensorRT \(enqueueV3 failed\).*--engine"
+    with pytest.raises(EngineError, match=message), run_errors(PLACE):
+        raise EPFail("enqueueV3 failed")
+    with pytest.raises(OutOfMemoryError), run_errors(PLACE):
+        raise EPFail("CUDA failure 2: out of memory")

@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -179,6 +179,7 @@ def create_session(
             f"ONNX Runtime fell back to the CPU, and GPU {place.number} was asked for: "
             f"{_missing_part([text])}; or use --gpu cpu"
         )
+    session.disable_fallback()  # to another provider while it runs, without an error
     return session
 
 
@@ -201,6 +202,26 @@ def _open_quietly(open_session: Callable[[], Any], place: Place) -> tuple[Any, E
         failure = _OtherProviderError()
     captured = read_captured().decode(errors="replace")
     return session, failure, "\n".join([str(failure or ""), printed.getvalue(), captured])
+
+
+@contextlib.contextmanager
+def run_errors(place: Place) -> Iterator[None]:
+    """Turn errors of a session that runs in the block into this program's.
+
+    Raises:
+        EngineError: the provider failed.
+        OutOfMemoryError: not enough memory.
+    """
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    try:
+        with memory_errors():
+            yield
+    except EPFail as error:
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise EngineError(
+            f"ONNX Runtime failed on {place} ({reason}): use another --engine, or --gpu cpu"
+        ) from error
 
 
 def limit_threads(count: int) -> None:
