@@ -16,6 +16,7 @@ from vsrcli.errors import EngineError, OutOfMemoryError
 from vsrcli.inference import graph_cache
 from vsrcli.inference import onnxruntime_session as sessions
 from vsrcli.inference.onnxruntime_session import (
+    COREML,
     CPU,
     CUDA,
     TENSORRT,
@@ -188,3 +189,9 @@ def test_a_provider_that_fails_is_an_error_and_no_other_one_goes_on(
         raise EPFail("enqueueV3 failed")
     with pytest.raises(OutOfMemoryError), run_errors(PLACE):
         raise EPFail("CUDA failure 2: out of memory")
+
+
+def test_fp32_on_macs_is_single_precision(opened: Callable[[Open], list[Any]]) -> None:
+    created = opened(lambda options: COREML)
+    create_session(MODEL, Place((COREML, CPU)))
+    assert created[0].requested == [(COREML, {"ModelFormat": "MLProgram"}), CPU]

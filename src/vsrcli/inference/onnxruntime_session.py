@@ -326,6 +326,8 @@ def _tensorrt_installed() -> bool:
 
 
 def _with_settings(provider: str, place: Place, precision: str, engines: Path) -> Any:
+    if provider == COREML:
+        return provider, {"ModelFormat": "MLProgram"}  # the other format computes in half precision
     if provider == CUDA:
         return provider, {"device_id": str(place.number)}
     if provider != TENSORRT:
