@@ -140,6 +140,7 @@ def test_a_state_of_other_tiles_is_refused() -> None:
         {"tile_origins": state["tile_origins"] + 1},
         {"results_due": np.zeros(2, np.int64)},
         {"more": np.zeros(1)},
+        {"results_due": np.array(3)},  # of tiles that it does not have
     ):
         with pytest.raises(EngineError, match="another stream's"):
             open_burst("cached", 2).restore({**state, **change})

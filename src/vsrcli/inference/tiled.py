@@ -108,7 +108,7 @@ class BurstTiledStream:
 
     Results equal those of a :class:`TiledStream` bit for bit, ``plan.burst - 1`` frames later.
 
-    State: that of a ``TiledStream`` after the last burst, and
+    State: that of a ``TiledStream`` after the last burst, without tiles before the first one, and
 
     - ``pending_frames`` (N, H, W, 3), float32: frames of the burst that is not full yet.
     - ``pending_results`` (N, scale*H, scale*W, 3), float32: results not returned yet.
@@ -174,11 +174,8 @@ class BurstTiledStream:
             "pending_results": stack_frames(self._pending_results, scale * plan.height, scale * plan.width),
             "results_due": np.array(self._results_due, np.int64),
         }
-        tiles = (
-            self._tile_state(number) if self._tile_states else self._open_tile(number).state()
-            for number in range(len(plan))
-        )
-        return state | join_states("tile", tiles)
+        # Before the first burst there are none: opening a stream takes memory, which may be short.
+        return state | join_states("tile", map(self._tile_state, range(len(self._tile_states))))
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         plan, scale = self._plan, self._scale
@@ -196,15 +193,17 @@ class BurstTiledStream:
             "results_due": ArraySpec((), "int64"),
         }
         _validate_tiled_state(own, plan, specs)
+        self._pending_frames = list(np.array(own["pending_frames"]))
+        self._pending_results = deque(np.array(own["pending_results"]))
+        self._results_due = int(own["results_due"])
+        if not (any(tiles) or self._pending_results or self._results_due):
+            return  # before the first burst
         for tile in tiles:  # raises if a tile's state is of another kind of stream
             self._open_stream(plan.tile_height, plan.tile_width).restore(tile)
         self._recent = _shared_frames(tiles, plan)
         self._tile_states = ArraySpool(self._folder)
         for tile, slices in zip(tiles, plan.slices, strict=True):
             self._tile_states.add(_without_shared_frames(tile, self._recent, slices))
-        self._pending_frames = list(np.array(own["pending_frames"]))
-        self._pending_results = deque(np.array(own["pending_results"]))
-        self._results_due = int(own["results_due"])
 
     def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
         """Run every tile on a burst; change nothing if that fails."""
