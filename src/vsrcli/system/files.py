@@ -75,6 +75,18 @@ def temporary_folder(prefix: str = "vsr-", parent: Path | None = None) -> Iterat
         remove_temporary(path)
 
 
+@contextlib.contextmanager
+def unpublished_folder(prefix: str, parent: Path) -> Iterator[Path]:
+    """Create a folder within another one in ``parent``, to be renamed; remove both after the block.
+
+    Others may read it as any folder that this process creates, unlike a temporary one.
+    """
+    with temporary_folder(prefix, parent) as private:
+        folder = private / "new"
+        folder.mkdir()
+        yield folder
+
+
 def atomic_write(
     path: Path, write: Callable[[IO[bytes]], object], *, overwrite: bool = True, fsync: bool = True
 ) -> None:
