@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from random_networks import noise_frames, run_stream, tiny_cached, tiny_recurrent
 
-from vsrcli.errors import EngineError
+from vsrcli.errors import EngineError, OutputError
 from vsrcli.frames.tiling import plan_tiles
+from vsrcli.inference.array_spool import ArraySpool
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_network
@@ -131,6 +135,20 @@ def test_resuming_from_tiles_side_by_side(kind: str, expected: dict[str, list[np
     stream.restore(side_by_side.state())
     actual += run_stream(stream, FRAMES[6:])
     np.testing.assert_array_equal(np.stack(actual), np.stack(expected[kind]))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a traceback when the file is closed."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: Path("/dev/full").open("r+b"))  # noqa: SIM115
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    spool = ArraySpool(tmp_path)
+    with pytest.raises(OutputError, match=r"cannot be written to .*No space left.*free some space"):
+        spool.add({"state": np.zeros(9)})
+    del spool
+    gc.collect()
+    assert ignored == []
 
 
 def test_a_state_of_other_tiles_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -19,6 +20,7 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install '
 from random_networks import noise_frames, run_stream
 
 from tiny_networks import tiny_weights
+from vsrcli.errors import OutputError
 from vsrcli.inference import openvino
 from vsrcli.inference.graph_cache import GraphCache
 from vsrcli.inference.openvino import OpenvinoEngine
@@ -237,6 +239,20 @@ def test_a_cache_that_must_not_be_read_is_a_notice(tmp_path: Path) -> None:
     assert f"{tmp_path / 'cache'} cannot be read (Permission denied)" in notices[0]
     assert "VSR_CACHE" in notices[0]
     assert graph_cache.find({"name": "a"}) is None
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_folder_for_temporary_files_is_one_clear_error(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path if full else tmp_path / "missing"))
+
+    def build(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    reason = "No space left" if full else "No such file"
+    with pytest.raises(OutputError, match=rf"written in {tmp_path}.*{reason}.*TMPDIR"):
+        GraphCache(tmp_path / "cache").get({"name": "a"}, build)
 
 
 def test_bf16_only_where_supported_and_invisible(

@@ -18,7 +18,7 @@ from typing import Any
 
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
 from vsrcli.system.child import ChildEndedError, call_in_child
-from vsrcli.system.files import temporary_folder, unpublished_folder
+from vsrcli.system.files import temporary_folder, temporary_folder_error, unpublished_folder
 
 CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
@@ -82,6 +82,7 @@ class GraphCache:
             build: writes them to an empty folder.
 
         Raises:
+            OutputError: the folder for temporary files is full or missing.
             VsrError: from ``build``.
         """
         entry = self._entry(key)
@@ -118,9 +119,12 @@ class GraphCache:
 
     def _build(self, entry: Path | None, build: Callable[[Path], None]) -> Files:
         """Build an entry and store it if possible, unless it is None; return its files."""
-        with temporary_folder() as folder:
-            build(folder)
-            files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        try:
+            with temporary_folder() as folder:
+                build(folder)
+                files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        except OSError as error:
+            raise temporary_folder_error(error) from error
         try:
             if entry is not None:
                 self._store(entry, files)

@@ -57,6 +57,22 @@ def create_temporary_folder(prefix: str = "vsr-", parent: Path | None = None) ->
     return path
 
 
+def temporary_location() -> str:
+    """Return the folder for temporary files, for messages: without any, the one that is set."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.environ.get("TMPDIR") or "the folder for temporary files"
+
+
+def temporary_folder_error(error: OSError) -> OutputError:
+    """Return the error for a folder for temporary files that is full or missing."""
+    return OutputError(
+        f"no temporary file can be written in {temporary_location()} ({error.strerror}); free some space "
+        "there, or set TMPDIR to another folder"
+    )
+
+
 def remove_temporary(path: Path) -> None:
     """Remove a temporary file or folder, unless it has been renamed meanwhile. Can be called repeatedly."""
     shutil.rmtree(path, ignore_errors=True)
