@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_network
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Stream
+from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)
@@ -134,6 +135,33 @@ def test_resuming_from_tiles_side_by_side(kind: str, expected: dict[str, list[np
     stream = open_burst(kind, 4)
     stream.restore(side_by_side.state())
     actual += run_stream(stream, FRAMES[6:])
+    np.testing.assert_array_equal(np.stack(actual), np.stack(expected[kind]))
+
+
+@pytest.mark.parametrize("position", range(COUNT + 1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_with_shorter_bursts_leaves_no_backlog(
+    kind: str, position: int, expected: dict[str, list[np.ndarray]]
+) -> None:
+    """As with a smaller --max-memory: what longer bursts hold is handed out, before the first frame."""
+    lookahead, first = KINDS[kind][1], open_burst(kind, 8)
+    actual = [result for frame in FRAMES[:position] if (result := first.push(frame)) is not None]
+    bursts: list[int] = []
+
+    class Recording(BurstTiledStream):
+        def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
+            bursts.append(len(frames))
+            super()._run_burst(frames, is_last)
+
+    stream = Recording(KINDS[kind][0], replace(PLAN, burst=2), 2, lookahead)
+    stream.restore(first.state())
+    wrapped = ResizingStream(StaticFrameStream(stream, lookahead + 1), 2 * HEIGHT, 2 * WIDTH)
+    while (result := wrapped.take_overdue()) is not None:
+        actual.append(result)
+    assert max(bursts, default=0) <= 2
+    assert position - len(actual) <= lookahead + 1
+    assert len(stream.state()["pending_results"]) <= lookahead + 1
+    actual += run_stream(wrapped, FRAMES[position:])
     np.testing.assert_array_equal(np.stack(actual), np.stack(expected[kind]))
 
 

@@ -71,7 +71,7 @@ def stream_factories() -> dict[str, tuple[OpenStream, int]]:
 KINDS = stream_factories()
 
 
-class CountingStream:
+class CountingStream(Stream):
     """A stream that counts pushes."""
 
     def __init__(self, stream: Stream) -> None:

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,12 +31,10 @@ from vsrcli.frames.state import (
 )
 from vsrcli.frames.tiling import TilePlan, TileSpan, assemble_tiles
 from vsrcli.inference.array_spool import ArraySpool, Item
-
-if TYPE_CHECKING:
-    from vsrcli.inference.types import Stream
+from vsrcli.inference.types import Stream
 
 
-class TiledStream:
+class TiledStream(Stream):
     """A stream with one stream per tile; see :class:`~vsrcli.inference.types.Stream`.
 
     Beyond the streams' own memory it holds one upscaled frame, one tile, and one band.
@@ -103,7 +100,7 @@ class TiledStream:
             stream.restore(tile)
 
 
-class BurstTiledStream:
+class BurstTiledStream(Stream):
     """A stream with one stream per tile, one at a time; see :class:`~vsrcli.inference.types.Stream`.
 
     Results equal those of a :class:`TiledStream` bit for bit, ``plan.burst - 1`` frames later.
@@ -151,10 +148,15 @@ class BurstTiledStream:
             self._run_burst(pending)
             pending = []
         self._pending_frames = pending
-        # One result per push: every result is as late as the last one of a burst has to be.
-        delay = len(self._pending_results) + len(self._pending_frames) + self._results_due
-        is_ready = self._pending_results and delay >= plan.burst + self._lookahead
-        return self._pending_results.popleft() if is_ready else None
+        return self._take_ready()
+
+    def take_overdue(self) -> np.ndarray | None:
+        """Run frames of a longer burst in bursts of the plan's length."""
+        burst = self._plan.burst
+        while not self._pending_results and len(self._pending_frames) >= burst:
+            self._run_burst(self._pending_frames[:burst])
+            self._pending_frames = self._pending_frames[burst:]
+        return self._take_ready()
 
     def flush(self) -> list[np.ndarray]:
         if self._pending_frames or self._tile_states:
@@ -204,6 +206,12 @@ class BurstTiledStream:
         self._tile_states = ArraySpool(self._folder)
         for tile, slices in zip(tiles, plan.slices, strict=True):
             self._tile_states.add(_without_shared_frames(tile, self._recent, slices))
+
+    def _take_ready(self) -> np.ndarray | None:
+        """Return a result if one is ready: each is as late as the last one of a burst has to be."""
+        delay = len(self._pending_results) + len(self._pending_frames) + self._results_due
+        is_ready = self._pending_results and delay >= self._plan.burst + self._lookahead
+        return self._pending_results.popleft() if is_ready else None
 
     def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
         """Run every tile on a burst; change nothing if that fails."""

@@ -203,7 +203,7 @@ class PassUpscaler:
         self.reused_frames += 1
 
 
-class RetryingStream:
+class RetryingStream(Stream):
     """A stream of one shot that retries, see :class:`~vsrcli.inference.types.Stream`.
 
     Its state is that of the inner stream, and ``fp32``: whether the shot has fallen back to it.
@@ -237,6 +237,9 @@ class RetryingStream:
             raise foreign_state_error(f"it has no {_FP32_KEY!r}")
         self._fp32 = bool(stream_state.pop(_FP32_KEY))
         self._stream = self._build_stream(stream_state, self._upscaler.checkpoint_tiles)
+
+    def take_overdue(self) -> np.ndarray | None:
+        return self._retry(lambda stream: stream.take_overdue())
 
     def _retry(self, call: Callable[[Stream], Results]) -> Results:
         stream = self._stream or self._build_stream(None, self._tiles)
