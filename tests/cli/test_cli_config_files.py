@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,6 +236,27 @@ def test_settings_of_the_commands_of_a_group(vsr: Vsr, video: Path, folder: Path
     vsr("upscale", video, "out.mkv").fails(2, "[upscale.dark]: no such command")
     settings("area = 1", command="dataset")
     vsr("dataset", "info", folder).fails(2, "`vsr dataset` has no option 'area'")
+
+
+def test_settings_in_a_folder_that_cannot_be_searched_are_none(
+    vsr: Vsr, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the home folder of another user, whom a service was started by."""
+    look_up = Path.stat
+
+    def denied(path: Path, **options: Any) -> os.stat_result:
+        if folder / "home" in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look_up(path, **options)
+
+    monkeypatch.delenv("VSR_CONFIG")
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *names, **options: folder / "home" / "vsr")
+    monkeypatch.setattr(Path, "stat", denied)
+    settings("crf = 17")
+    shown = vsr("config", "show")
+    assert (shown.status, shown.err) == (0, "")
+    assert "upscale --crf  17" in shown.out
+    assert "does not exist" in vsr("config", "path").out
 
 
 def test_variables_are_named_as_options_are_typed(

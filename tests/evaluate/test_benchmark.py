@@ -20,7 +20,7 @@ from vsrcli.evaluate.models import resolve_model, resolve_models
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
 from vsrcli.inference.engine import ResampleEngine
-from vsrcli.inference.types import Engine
+from vsrcli.inference.types import Engine, Stream
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def evaluate(
     return Evaluation("model", engine.description, protocol, tuple(results))
 
 
-class PreparedEngine:
+class PreparedEngine(Stream):
     """An engine that returns prepared frames, whatever its input, ``lookahead`` frames late."""
 
     def __init__(self, frames: np.ndarray, scale: int, lookahead: int = 3) -> None:

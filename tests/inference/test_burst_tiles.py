@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import io
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from random_networks import noise_frames, run_stream, tiny_cached, tiny_recurrent
 
-from vsrcli.errors import EngineError
+from vsrcli.errors import EngineError, OutputError
 from vsrcli.frames.tiling import plan_tiles
+from vsrcli.inference.array_spool import ArraySpool
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_network
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Stream
+from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)
@@ -133,6 +138,47 @@ def test_resuming_from_tiles_side_by_side(kind: str, expected: dict[str, list[np
     np.testing.assert_array_equal(np.stack(actual), np.stack(expected[kind]))
 
 
+@pytest.mark.parametrize("position", range(COUNT + 1))
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_with_shorter_bursts_leaves_no_backlog(
+    kind: str, position: int, expected: dict[str, list[np.ndarray]]
+) -> None:
+    """As with a smaller --max-memory: what longer bursts hold is handed out, before the first frame."""
+    lookahead, first = KINDS[kind][1], open_burst(kind, 8)
+    actual = [result for frame in FRAMES[:position] if (result := first.push(frame)) is not None]
+    bursts: list[int] = []
+
+    class Recording(BurstTiledStream):
+        def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
+            bursts.append(len(frames))
+            super()._run_burst(frames, is_last)
+
+    stream = Recording(KINDS[kind][0], replace(PLAN, burst=2), 2, lookahead)
+    stream.restore(first.state())
+    wrapped = ResizingStream(StaticFrameStream(stream, lookahead + 1), 2 * HEIGHT, 2 * WIDTH)
+    while (result := wrapped.take_overdue()) is not None:
+        actual.append(result)
+    assert max(bursts, default=0) <= 2
+    assert position - len(actual) <= lookahead + 1
+    assert len(stream.state()["pending_results"]) <= lookahead + 1
+    actual += run_stream(wrapped, FRAMES[position:])
+    np.testing.assert_array_equal(np.stack(actual), np.stack(expected[kind]))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a traceback when the file is closed."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: Path("/dev/full").open("r+b"))  # noqa: SIM115
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    spool = ArraySpool(tmp_path)
+    with pytest.raises(OutputError, match=r"cannot be written to .*No space left.*free some space"):
+        spool.add({"state": np.zeros(9)})
+    del spool
+    gc.collect()
+    assert ignored == []
+
+
 def test_a_state_of_other_tiles_is_refused() -> None:
     stream = open_burst("cached", 2)
     state = stream.state()
@@ -140,6 +186,7 @@ def test_a_state_of_other_tiles_is_refused() -> None:
         {"tile_origins": state["tile_origins"] + 1},
         {"results_due": np.zeros(2, np.int64)},
         {"more": np.zeros(1)},
+        {"results_due": np.array(3)},  # of tiles that it does not have
     ):
         with pytest.raises(EngineError, match="another stream's"):
             open_burst("cached", 2).restore({**state, **change})

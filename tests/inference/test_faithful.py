@@ -13,6 +13,7 @@ from vsrcli.frames.color_transfer import transfer_color
 from vsrcli.frames.resample import resize
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.faithful import FaithfulStream
+from vsrcli.inference.types import Stream
 
 CODE = 1 / 255
 H, W = 37, 50
@@ -24,7 +25,7 @@ FRAMES = [
 ]
 
 
-class LateStream:
+class LateStream(Stream):
     """Interpolates to twice the size, two frames late, and adds a shift."""
 
     def __init__(self, shift: tuple[float, float, float] = (0, 0, 0)) -> None:

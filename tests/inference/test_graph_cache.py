@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +20,7 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install '
 from random_networks import noise_frames, run_stream
 
 from tiny_networks import tiny_weights
+from vsrcli.errors import OutputError
 from vsrcli.inference import openvino
 from vsrcli.inference.graph_cache import GraphCache
 from vsrcli.inference.openvino import OpenvinoEngine
@@ -197,6 +201,58 @@ def test_old_entries_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(list(tmp_path.iterdir())) == 2
     assert graph_cache.get({"name": "c"}, build) == {"graph": b"a graph"}
     assert len(built) == 3
+
+
+@pytest.fixture
+def other_user(tmp_path: Path) -> Iterator[None]:
+    """Another user than the one that owns the temporary folders; skipped where this one cannot become it."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only the administrator can become another user")
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def build_graph(folder: Path) -> None:
+    (folder / "graph").write_bytes(b"a graph")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of Windows are inherited from the folder")
+def test_entries_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        GraphCache(tmp_path).get({"name": "a"}, build_graph)
+    finally:
+        os.umask(previous)
+    (entry,) = tmp_path.iterdir()
+    assert stat.S_IMODE(entry.stat().st_mode) == 0o750
+    assert stat.S_IMODE((entry / "graph").stat().st_mode) == 0o640
+
+
+@pytest.mark.usefixtures("other_user")
+def test_a_cache_that_must_not_be_read_is_a_notice(tmp_path: Path) -> None:
+    """That of another user, whose folder cannot be searched."""
+    notices: list[str] = []
+    graph_cache = GraphCache(tmp_path / "cache", notices.append)
+    assert graph_cache.get({"name": "a"}, build_graph) == {"graph": b"a graph"}
+    assert len(notices) == 1
+    assert f"{tmp_path / 'cache'} cannot be read (Permission denied)" in notices[0]
+    assert "VSR_CACHE" in notices[0]
+    assert graph_cache.find({"name": "a"}) is None
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_folder_for_temporary_files_is_one_clear_error(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path if full else tmp_path / "missing"))
+
+    def build(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    reason = "No space left" if full else "No such file"
+    with pytest.raises(OutputError, match=rf"written in {tmp_path}.*{reason}.*TMPDIR"):
+        GraphCache(tmp_path / "cache").get({"name": "a"}, build)
 
 
 def test_bf16_only_where_supported_and_invisible(

@@ -129,6 +129,24 @@ def test_out_of_memory_is_an_error_of_its_own(
         stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
 
 
+def test_a_provider_that_fails_is_an_error_and_no_other_one_goes_on(
+    engine: OnnxruntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime itself goes on on the next one, and prints that to stdout."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    class Session:
+        def run(self, *arguments: Any) -> None:
+            raise EPFail("a kernel failed")
+
+    stream: Any = engine.open(HEIGHT, WIDTH)
+    function = stream._network.functions["advance"]
+    assert not function._session._enable_fallback
+    monkeypatch.setattr(function, "_session", Session())
+    with pytest.raises(EngineError, match=r"failed on CPU.*\(a kernel failed\).*--engine"):
+        stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
+
+
 def test_out_of_memory_while_a_session_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 
@@ -184,6 +202,9 @@ def test_tensorrt_is_stated_only_where_it_computes(
         def get_providers(self) -> list[str]:
             return self.providers[self.providers.index(used) :]
 
+        def disable_fallback(self) -> None:
+            pass
+
     sessions._first_provider.cache_clear()
     sessions._why_cpu.cache_clear()
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
@@ -228,6 +249,9 @@ def test_every_network_and_size_has_engines_of_its_own(
 
         def get_providers(self) -> list[str]:
             return [TENSORRT, CPU]
+
+        def disable_fallback(self) -> None:
+            pass
 
     runtime = SimpleNamespace(**{**vars(onnxruntime), "InferenceSession": Session})
     monkeypatch.setattr(sessions, "_runtime", lambda: runtime)

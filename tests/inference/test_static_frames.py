@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, WindowStream, compile_network
-from vsrcli.inference.tiled import TiledStream
+from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Stream
 from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream, reuse_static_frames
 
@@ -70,7 +71,7 @@ def stream_factories() -> dict[str, tuple[OpenStream, int]]:
 KINDS = stream_factories()
 
 
-class CountingStream:
+class CountingStream(Stream):
     """A stream that counts pushes."""
 
     def __init__(self, stream: Stream) -> None:
@@ -136,6 +137,31 @@ def test_a_state_of_every_position(kind: str) -> None:
         if position < len(frames):
             stream.push(frames[position])
             plain.push(frames[position])
+
+
+@pytest.mark.parametrize("kind", ["cached", "windowed"])
+@given(position=st.integers(0, 24), lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4))
+@settings(max_examples=10, deadline=None)
+def test_the_same_results_where_a_run_goes_on_with_shorter_bursts(
+    kind: str, position: int, lengths: list[int]
+) -> None:
+    """As with a smaller --max-memory, while the picture stands still."""
+    open_stream, lookahead = KINDS[kind]
+    frames = [*noise_frames(9, HEIGHT, WIDTH), *sequence_of(*lengths)]
+    plan = plan_tiles(HEIGHT, WIDTH, None, 0)
+
+    def open_burst(burst: int) -> Stream:
+        tiled = BurstTiledStream(
+            lambda height, width: open_stream(), replace(plan, burst=burst), 2, lookahead
+        )
+        return StaticFrameStream(tiled, lookahead + burst - 1)
+
+    stream = open_burst(9)
+    results = [stream.push(frame) for frame in frames[:position]]
+    other = open_burst(2)
+    other.restore(stream.state())
+    results = [result for result in results if result is not None] + run_stream(other, frames[position:])
+    np.testing.assert_array_equal(np.stack(results), np.stack(run_stream(open_stream(), frames)))
 
 
 def test_a_fork_is_independent() -> None:

@@ -108,7 +108,7 @@ def test_tiny_frames(side: int) -> None:
     np.testing.assert_allclose(result, np.full((5, 7, 3), 0.25), atol=1e-6)
 
 
-class DelayedStream:
+class DelayedStream(Stream):
     """Returns, two frames late, the mean of three frames at twice the size."""
 
     def __init__(self, recent: Iterable[np.ndarray] = ()) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from vsrcli.errors import VsrError
 from vsrcli.frames.state import State, stack_frames
+from vsrcli.inference.types import Stream
 
 
-class MixingStream:
+class MixingStream(Stream):
     """Computes a result from the frame, the next one and an average of all before, at twice the size.
 
     Args:

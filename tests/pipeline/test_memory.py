@@ -101,6 +101,16 @@ def test_states_count_with_small_tiles() -> None:
     )
 
 
+def test_results_that_bursts_hold_count_twice_at_a_checkpoint() -> None:
+    """A state has a copy of them."""
+    network, video = ARCHITECTURES["duf-s"], replace(FULL_HD, encoder=None)
+    small = plan_tiles(1080, 1920, 128, network.radius())
+    estimates = [estimate_memory(network, video, replace(small, burst=burst)) for burst in (8, 32)]
+    more = (32 - 8) * 2160 * 3840 * 3
+    assert estimates[1].total - estimates[0].total > more * (4 + 4)  # float32
+    assert estimates[1].network == estimates[0].network
+
+
 @pytest.mark.parametrize(("multiple", "max_size"), [(64, None), (1, (64, 64)), (16, (128, 96))])
 def test_tiles_of_networks_of_others(multiple: int, max_size: tuple[int, int] | None) -> None:
     network = replace(
@@ -348,3 +358,31 @@ def test_the_saved_state_takes_no_memory_once_the_run_goes_on(
     assert upscale(source, target, options, on_progress=measure).resumed == 10
     assert loaded
     assert kept[-1] == 0
+
+
+def test_shorter_bursts_than_before_the_stop_give_identical_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture moves until the run is stopped, and stands still from then on."""
+    weights, source = str(tiny_weights(tmp_path, "cached")), tmp_path / "source.mkv"
+    graph = "testsrc2=s=48x32:r=25,trim=end_frame=24,loop=30:1:23"
+    media.run_ffmpeg("-filter_complex", graph, "-c:v", "ffv1", source)
+    encode = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
+    options = Options(Fraction(2), weights, device="cpu", segment=4, encode=encode, max_memory=64 * GIB)
+    outputs, notices = [tmp_path / "whole.mkv", tmp_path / "resumed.mkv"], []
+
+    def stop(progress: Progress) -> None:
+        if progress.done == 6:
+            raise SignalInterruptError("enough")
+
+    monkeypatch.setattr(memory, "BURST_SIZES", (16,))
+    upscale(source, outputs[0], options)
+    with pytest.raises(SignalInterruptError):
+        upscale(source, outputs[1], options, on_progress=stop)
+    monkeypatch.setattr(memory, "BURST_SIZES", (2,))
+    job = prepare_job(source, outputs[1], options)
+    less = replace(job, memory_budget=MemoryBudget(job.memory_estimate().total, explicit=True))
+    result = run_job(less, CallbackReporter(on_notice=notices.append))
+    assert (result.resumed, result.frames) == (4, 54)
+    assert any("going on with tiles of 48x32, 2 frames at a time" in notice for notice in notices)
+    assert raw_frames(outputs[1], tmp_path) == raw_frames(outputs[0], tmp_path)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from fake_engine import MixingStream
 
+from vsrcli.frames.tiling import plan_tiles
+from vsrcli.inference.tiled import BurstTiledStream
+from vsrcli.inference.types import Stream
+from vsrcli.inference.wrappers import ChainedStream, ResizingStream
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 
@@ -70,6 +75,35 @@ def test_resume_after_every_group(kind: dict[str, bool]) -> None:
         ]
         assert_same(before + remaining, expected)
         assert resumed.count == 3
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_results_that_longer_bursts_hold_come_before_the_next_frame(passes: int) -> None:
+    """A run that goes on with less memory, in the middle of a shot; its state can be saved meanwhile."""
+
+    def open_shot(burst: int) -> ChainedStream:
+        streams: list[Stream] = []
+        for number in range(passes):
+            scale = 2**number
+            plan = replace(plan_tiles(scale * HEIGHT, scale * WIDTH, None, 0), burst=burst)
+            stream = BurstTiledStream(MixingStream, plan, 2, 1)
+            streams.append(ResizingStream(stream, 2 * scale * HEIGHT, 2 * scale * WIDTH))
+        return ChainedStream(streams)
+
+    frames = three_shots()
+    expected = list(ShotUpscaler(lambda: open_shot(1)).upscale(frames))
+    first, actual = ShotUpscaler(lambda: open_shot(8)), []
+    for number, group in zip(range(5), first.upscale_grouped(frames), strict=False):
+        assert group == [], number
+    resumed = ShotUpscaler(lambda: open_shot(2), save_and_load(first.state()))
+    for group in resumed.upscale_grouped([]):
+        actual += group
+        if len(actual) == 1:
+            break
+    resumed = ShotUpscaler(lambda: open_shot(2), save_and_load(resumed.state()))
+    groups = list(resumed.upscale_grouped(frames[5:]))
+    assert len(groups[0]) == 1
+    assert_same(actual + [frame for group in groups for frame in group], expected)
 
 
 def test_no_frames() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,39 @@ def test_native_code_is_left_after_some_seconds() -> None:
     done = complete(child, timeout=10)
     assert (done.status, done.out, done.err) == (143, "", "again\n")
     eventually(lambda: not is_alive(process))
+
+
+SILENCED = """
+import os
+from vsrcli.cli.messages import JsonMessages
+from vsrcli.system.native_stderr import captured_stderr
+from vsrcli.system.signals import exit_immediately, print_stop
+report_stop = {report_stop}
+with captured_stderr(), captured_stderr():
+    os.write(2, b"noise")
+    report_stop(None, "vsr: stopping")
+    exit_immediately(2, "vsr: stopped", report_stop)
+"""
+
+
+@pytest.mark.parametrize(
+    ("report_stop", "expected"),
+    [
+        ("print_stop", ["vsr: stopping", "vsr: stopped"]),
+        ("JsonMessages().report_stop", [{"text": "stopping"}, {"status": 130, "text": "stopped"}]),
+    ],
+)
+def test_a_stop_is_reported_while_native_libraries_are_silenced(
+    report_stop: str, expected: list[str | dict[str, object]]
+) -> None:
+    """As while a network is loaded or compiled."""
+    script = SILENCED.format(report_stop=report_stop)
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 130
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected)
+    for line, content in zip(lines, expected, strict=True):
+        assert line == content if isinstance(content, str) else content.items() <= json.loads(line).items()
 
 
 @pytest.fixture

@@ -78,11 +78,11 @@ def path() -> None:
 
     Files that do not exist are marked.
     """
-    from vsrcli.cli.config_files import PROJECT_FILE, user_file
+    from vsrcli.cli.config_files import PROJECT_FILE, is_there, user_file
 
     for file in (user_file(), PROJECT_FILE):
         if file is not None:
-            click.echo(f"{file.absolute()}{'' if file.is_file() else '  (does not exist)'}")
+            click.echo(f"{file.absolute()}{'' if is_there(file) else '  (does not exist)'}")
 
 
 @click.command(

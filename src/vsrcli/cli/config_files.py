@@ -22,6 +22,7 @@ of ``vsr.toml``, those of ``config.toml``, the built-in default.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -103,12 +104,19 @@ def user_file() -> Path | None:
     path = os.environ.get(CONFIG_ENV)
     if path is not None:
         file = Path(os.path.expanduser(path))  # noqa: PTH111
-        if path and not file.is_file():
+        if path and not is_there(file):
             raise UsageError(f"{CONFIG_ENV} names {path!r}, which is no file: correct it or unset it")
         return file if path else None
     from platformdirs import user_config_path
 
     return user_config_path("vsr", appauthor=False) / "config.toml"
+
+
+def is_there(file: Path) -> bool:
+    """Return whether a settings file exists; not if its folder, that of another user, cannot be searched."""
+    with contextlib.suppress(PermissionError):
+        return file.is_file()
+    return False
 
 
 def read_config(profile: str | None, commands: Collection[str]) -> Config:
@@ -122,7 +130,7 @@ def read_config(profile: str | None, commands: Collection[str]) -> Config:
         UsageError: a file cannot be read, is not TOML or has another table, or no file has the profile.
     """
     contents = [
-        (file, _load(file)) for file in (user_file(), PROJECT_FILE) if file is not None and file.is_file()
+        (file, _load(file)) for file in (user_file(), PROJECT_FILE) if file is not None and is_there(file)
     ]
     for _, content in reversed(contents):
         profile = profile or content.get(_DEFAULT_PROFILE_KEY)

@@ -48,6 +48,7 @@ class JsonMessages:
 
     def report_stop(self, status: int | None, text: str) -> None:
         """Write a message about a stop, a ``vsrcli.system.signals.StopReport``."""
+        from vsrcli.system.native_stderr import visible_stderr
         from vsrcli.system.signals import print_stop, write_line
 
         if not self.uses_stderr:
@@ -57,7 +58,11 @@ class JsonMessages:
             line = _line("notice", {"text": text})
         else:
             line = _line("stopped", {"status": status, "text": text, "details": []})
-        write_line(line, (self._file or sys.stderr).fileno())
+        if self._file is not None:
+            write_line(line, self._file.fileno())
+            return
+        with visible_stderr() as descriptor:
+            write_line(line, descriptor)
 
 
 def _line(message_type: str, content: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import weakref
@@ -12,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from vsrcli.errors import OutputError
+from vsrcli.system.files import temporary_location
 
 Item = np.ndarray | int
 _Stored = tuple[int, np.dtype, tuple[int, ...]]  # offset in the file, number type, shape
@@ -55,12 +57,12 @@ class ArraySpool:
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by the finalizer
-                weakref.finalize(self, self._file.close)
+                weakref.finalize(self, _close, self._file)
             offset = self._file.seek(0, 2)
             self._file.write(np.ascontiguousarray(array).data)
             self._file.flush()
         except OSError as error:
-            folder = self._folder or tempfile.gettempdir()
+            folder = self._folder or temporary_location()
             raise OutputError(
                 f"the network's state cannot be written to {str(folder)!r} ({error.strerror}): free some "
                 "space, or allow more memory"
@@ -76,3 +78,8 @@ class ArraySpool:
                 "the network's state was truncated on the disk; check it, and run the command again"
             )
         return array.reshape(shape)
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # the disk is full: what could not be written is lost, and not needed
+        file.close()

@@ -68,7 +68,7 @@ class ResampleEngine:
         return ResampleStream(self)
 
 
-class ResampleStream:
+class ResampleStream(Stream):
     """A stream without lookahead and with an empty state."""
 
     def __init__(self, engine: ResampleEngine) -> None:

@@ -59,6 +59,10 @@ class FaithfulStream(StreamWrapper):
     def flush(self) -> list[np.ndarray]:
         return [self._finish(result) for result in self._stream.flush()]
 
+    def take_overdue(self) -> np.ndarray | None:
+        result = self._stream.take_overdue()
+        return None if result is None else self._finish(result)
+
     def fork(self) -> Self:
         twin = super().fork()
         twin._sources = self._sources.copy()

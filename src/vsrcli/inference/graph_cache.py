@@ -18,7 +18,7 @@ from typing import Any
 
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
 from vsrcli.system.child import ChildEndedError, call_in_child
-from vsrcli.system.files import temporary_folder
+from vsrcli.system.files import temporary_folder, temporary_folder_error, unpublished_folder
 
 CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
@@ -67,7 +67,7 @@ class GraphCache:
 
     Args:
         folder: of all entries; created with the first one.
-        on_notice: called if an entry is damaged or cannot be written.
+        on_notice: called if an entry is damaged, or cannot be read or written.
     """
 
     def __init__(self, folder: Path, on_notice: Callable[[str], None] = lambda text: None) -> None:
@@ -82,21 +82,31 @@ class GraphCache:
             build: writes them to an empty folder.
 
         Raises:
+            OutputError: the folder for temporary files is full or missing.
             VsrError: from ``build``.
         """
         entry = self._entry(key)
-        cached = self._read(entry)
+        try:
+            cached = self._read(entry)
+        except PermissionError as error:
+            self._on_notice(
+                f"the cache in {self.folder} cannot be read ({error.strerror}): every run builds the network "
+                f"anew; allow it, or name another folder with {CACHE_ENV}"
+            )
+            return self._build(None, build)
         return self._build(entry, build) if cached is None else cached
 
     def find(self, key: Mapping[str, object]) -> Files | None:
-        """Return the files of an entry; None if it is missing or damaged."""
-        return self._read(self._entry(key))
+        """Return the files of an entry; None if it is missing or damaged, or must not be read."""
+        with contextlib.suppress(PermissionError):
+            return self._read(self._entry(key))
+        return None
 
     def _entry(self, key: Mapping[str, object]) -> Path:
         return self.folder / _sha256(json.dumps(key, sort_keys=True, default=str).encode())[:32]
 
     def _read(self, entry: Path) -> Files | None:
-        """Return the files of an intact entry, or None."""
+        """Return the files of an intact entry, or None; raise PermissionError if they must not be read."""
         if not entry.exists():
             return None
         files = _read_intact(entry)
@@ -107,24 +117,25 @@ class GraphCache:
             os.utime(entry)  # for the order of removal
         return files
 
-    def _build(self, entry: Path, build: Callable[[Path], None]) -> Files:
-        """Build an entry and store it if possible; return its files."""
-        with temporary_folder() as folder:
-            build(folder)
-            files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    def _build(self, entry: Path | None, build: Callable[[Path], None]) -> Files:
+        """Build an entry and store it if possible, unless it is None; return its files."""
         try:
-            self._store(entry, files)
+            with temporary_folder() as folder:
+                build(folder)
+                files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         except OSError as error:
-            self._on_notice(
-                f"the cache in {self.folder} cannot be written ({error.strerror}): every run builds the "
-                f"network anew; free it, or name another folder with {CACHE_ENV}"
-            )
+            raise temporary_folder_error(error) from error
+        try:
+            if entry is not None:
+                self._store(entry, files)
+        except OSError as error:
+            self._on_notice(unwritable_notice(self.folder, error))
         return files
 
     def _store(self, entry: Path, files: Files) -> None:
         """Write an entry; of two processes at once, the first one's stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(_UNFINISHED, self.folder) as unfinished:
+        with unpublished_folder(_UNFINISHED, self.folder) as unfinished:
             for name, content in files.items():
                 (unfinished / name).write_bytes(content)
             manifest = {name: _sha256(content) for name, content in files.items()}
@@ -138,23 +149,33 @@ class GraphCache:
                     shutil.rmtree(entry, ignore_errors=True)
                     with contextlib.suppress(OSError):  # it is now
                         unfinished.rename(entry)
-        self._prune()
+        remove_oldest([path for path in self.folder.iterdir() if not path.name.startswith(_UNFINISHED)])
 
-    def _prune(self) -> None:
-        """Remove the least recently used entries beyond ``_MAX_ENTRIES``."""
-        entries = [path for path in self.folder.iterdir() if not path.name.startswith(_UNFINISHED)]
-        with contextlib.suppress(OSError):  # another process removes them, too
-            entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            for path in entries[_MAX_ENTRIES:]:
-                shutil.rmtree(path, ignore_errors=True)
+
+def remove_oldest(entries: list[Path]) -> None:
+    """Remove the least recently used folders of a cache beyond ``_MAX_ENTRIES``."""
+    with contextlib.suppress(OSError):  # another process removes them, too
+        entries = sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in entries[_MAX_ENTRIES:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def unwritable_notice(folder: Path, error: OSError) -> str:
+    """Return a line that says that a cache cannot be written."""
+    return (
+        f"the cache in {folder} cannot be written ({error.strerror}): every run builds the network anew; "
+        f"free it, or name another folder with {CACHE_ENV}"
+    )
 
 
 def _read_intact(entry: Path) -> Files | None:
-    """Return the files of an entry; None if it is damaged."""
+    """Return the files of an entry; None if it is damaged; raise PermissionError if it must not be read."""
     try:
         manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
         files = {name: (entry / name).read_bytes() for name in manifest}
         intact = bool(files) and all(_sha256(files[name]) == manifest[name] for name in files)
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError):
         return None
     return files if intact else None

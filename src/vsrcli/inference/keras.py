@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,6 +32,7 @@ from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model
+from vsrcli.system.native_stderr import captured_stderr, visible_stderr
 from vsrcli.system.resources import configure_malloc
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
@@ -166,25 +165,15 @@ def computing_in(precision: str) -> Iterator[None]:
 def silence_native_stderr() -> Iterator[None]:
     """Hide what native libraries write to stderr at start-up; print it if the block raises."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        stderr = sys.__stderr__.fileno() if sys.__stderr__ else 2
-        saved = os.dup(stderr)
-    except (OSError, ValueError):  # no stderr at all: nothing to hide
-        yield
-        return
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), stderr)
+    with captured_stderr() as read_captured:
         try:
             yield
         except SignalInterruptError:  # by the user: no failure that the output could explain
             raise
         except BaseException:
-            captured.seek(0)
-            os.write(saved, captured.read())
+            with contextlib.suppress(OSError, AttributeError, ValueError), visible_stderr() as stderr:
+                os.write(stderr, read_captured())
             raise
-        finally:
-            os.dup2(saved, stderr)
-            os.close(saved)
 
 
 def select_device(device: str) -> str:

@@ -38,7 +38,7 @@ from vsrcli.models.weights import (
     weight_folders,
     weights_in_order,
 )
-from vsrcli.system.files import create_temporary_folder, remove_temporary, temporary_folder
+from vsrcli.system.files import create_temporary_folder, remove_temporary, unpublished_folder
 
 NATURAL, SHARP = LOOKS = (DEFAULT_LOOK, "sharp")
 SHARP_SUFFIX = f"-{SHARP}"
@@ -144,7 +144,7 @@ class MixedWeights(Weights):
         with contextlib.suppress(OSError):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _remove_unused(folder.parent)
-            with temporary_folder(_UNFINISHED, folder.parent) as new:
+            with unpublished_folder(_UNFINISHED, folder.parent) as new:
                 self._write(new)
                 return self._publish(new)
         folder = create_temporary_folder("vsr-weights-")

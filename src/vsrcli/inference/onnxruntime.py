@@ -16,7 +16,7 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.inference.engine import StreamingEngine
-from vsrcli.inference.functions import BORDER, FLOAT32, RowBands, memory_errors, require_finite
+from vsrcli.inference.functions import BORDER, FLOAT32, RowBands, require_finite
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.onnx_export import build_onnx, require_onnx
 from vsrcli.inference.onnx_graph import FIRST
@@ -27,7 +27,13 @@ from vsrcli.inference.onnx_manifest import (
     parse_manifest,
     read_manifest,
 )
-from vsrcli.inference.onnxruntime_session import Place, choose_place, choose_precision, create_session
+from vsrcli.inference.onnxruntime_session import (
+    Place,
+    choose_place,
+    choose_precision,
+    create_session,
+    run_errors,
+)
 from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import Weights, file_sha256
@@ -169,8 +175,9 @@ class SessionFunction:
             NonFiniteError: the first argument or result holds NaN or infinity, as far as it lies in the
                 host's memory.
             OutOfMemoryError: not enough memory.
+            EngineError: the provider failed.
         """
-        with memory_errors():
+        with run_errors(self._place):
             outputs = self._run_on_device(arguments) if self._place.is_cuda else self._run(arguments)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
@@ -256,7 +263,7 @@ def load_imported(
     result = found.output_name if found.output_name in names[1] else names[1][0]
 
     def run(array: np.ndarray) -> np.ndarray:
-        with memory_errors():
+        with run_errors(place):
             output = session.run([result], {source: np.ascontiguousarray(array, found.dtype)})[0]
         return output.astype(np.float32, copy=False)
 

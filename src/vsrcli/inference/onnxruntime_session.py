@@ -7,12 +7,9 @@ is compared with what was asked for.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,8 +19,8 @@ from typing import Any
 
 from vsrcli.errors import EngineError, OutOfMemoryError
 from vsrcli.inference.functions import memory_errors
-from vsrcli.inference.graph_cache import cache_folder
-from vsrcli.models.weights import file_sha256
+from vsrcli.inference.tensorrt_cache import cache_notice, cache_options, engine_folder, remove_damaged
+from vsrcli.system.native_stderr import captured_stderr
 
 ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 GPU_INSTALL_HINT = "pip install 'vsrcli[cuda]'"
@@ -33,10 +30,15 @@ _NAMES = {TENSORRT: "TensorRT", CUDA: "CUDA", COREML: "CoreML", CPU: "CPU"}
 _MISSING_LIBRARY = re.compile(
     r"(lib[\w+-]+\.(?:so|dylib)[\w.]*): cannot open|([\w-]+\.dll)[^\n]{,20}(?:missing|not found)"
 )
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)  # TensorRT writes it to stderr only
 _thread_limit = 0  # of the process; 0: all cores
 _compiling: ContextVar[Callable[[], contextlib.AbstractContextManager[None]]] = ContextVar(
     "compiling", default=contextlib.nullcontext
 )
+
+
+class _OtherProviderError(Exception):
+    """A session computes on another provider than the preferred one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
 
     Args:
         device: ``auto``, ``cpu`` or GPU numbers; the first one computes.
-        on_notice: called if the GPU, or TensorRT on it, cannot be used.
+        on_notice: called if the GPU, or TensorRT on it, cannot be used, or TensorRT's engines not be kept.
 
     Raises:
         EngineError: ONNX Runtime does not start, or has no provider for a GPU that was asked for.
@@ -85,6 +87,8 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
         place = Place((*gpus, CPU), number)
         if not (_tensorrt_installed() and _uses_tensorrt(place, on_notice)):
             gpus = tuple(name for name in gpus if name != TENSORRT)
+        elif notice := cache_notice():
+            on_notice(notice)
     if device == "auto":
         if not gpus:
             return Place((CPU,))
@@ -153,26 +157,76 @@ def create_session(
         options.intra_op_num_threads = _thread_limit
     for side, length in (sides or {}).items():
         options.add_free_dimension_override_by_name(side, length)
-    engines = _engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
-    providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]
-    errors: list[str] = []
-    printed = io.StringIO()  # stdout may be a pipe that takes the video
-    with _captured_stderr(errors):
-        try:
-            with _compiling.get()(), memory_errors(), contextlib.redirect_stdout(printed):
-                session = runtime.InferenceSession(model, options, providers=providers)
-        except OutOfMemoryError:
-            raise
-        except Exception as error:  # its own classes, which share no base
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise EngineError(f"ONNX Runtime cannot take {name} ({reason}): use another --engine") from error
+    engines = engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
+
+    def open_session() -> Any:
+        providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]
+        with _compiling.get()():
+            return runtime.InferenceSession(model, options, providers=providers)
+
+    session, failure, text = _open_quietly(open_session, place)
+    if failure and TENSORRT in place.providers and remove_damaged(engines, text):
+        session, failure, text = _open_quietly(open_session, place)
+    try:
+        with memory_errors():
+            if failure and _OUT_OF_MEMORY.search(text):
+                raise MemoryError(text)
+            if failure and not isinstance(failure, _OtherProviderError):
+                raise failure
+    except OutOfMemoryError:
+        raise
+    except Exception as error:  # its own classes, which share no base
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EngineError(f"ONNX Runtime cannot take {name} ({reason}): use another --engine") from error
     used = session.get_providers()
     if place.on_gpu and used[0] not in place.providers[:-1]:
         raise EngineError(
             f"ONNX Runtime fell back to the CPU, and GPU {place.number} was asked for: "
-            f"{_missing_part([printed.getvalue(), *errors])}; or use --gpu cpu"
+            f"{_missing_part([text])}; or use --gpu cpu"
         )
+    session.disable_fallback()  # to another provider while it runs, without an error
     return session
+
+
+def _open_quietly(open_session: Callable[[], Any], place: Place) -> tuple[Any, Exception | None, str]:
+    """Open a session, without a word on stderr, nor on stdout, which may be a pipe that takes the video.
+
+    Returns:
+        The session or None; why it does not compute on the preferred provider; and what was written, the
+        reason included.
+    """
+    session: Any = None
+    failure: Exception | None = None
+    printed = io.StringIO()
+    with captured_stderr() as read_captured, contextlib.redirect_stdout(printed):
+        try:
+            session = open_session()
+        except Exception as error:
+            failure = error
+    if session is not None and session.get_providers()[0] != place.providers[0]:
+        failure = _OtherProviderError()
+    captured = read_captured().decode(errors="replace")
+    return session, failure, "\n".join([str(failure or ""), printed.getvalue(), captured])
+
+
+@contextlib.contextmanager
+def run_errors(place: Place) -> Iterator[None]:
+    """Turn errors of a session that runs in the block into this program's.
+
+    Raises:
+        EngineError: the provider failed.
+        OutOfMemoryError: not enough memory.
+    """
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    try:
+        with memory_errors():
+            yield
+    except EPFail as error:
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise EngineError(
+            f"ONNX Runtime failed on {place} ({reason}): use another --engine, or --gpu cpu"
+        ) from error
 
 
 def limit_threads(count: int) -> None:
@@ -262,7 +316,7 @@ def _runtime() -> Any:
     except ImportError as error:
         raise EngineError(f"ONNX Runtime does not start ({error}): {ONNXRUNTIME_HINT}") from error
     if CUDA in onnxruntime.get_available_providers() and hasattr(onnxruntime, "preload_dlls"):
-        with _captured_stderr([]), contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Exception):
+        with captured_stderr(), contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Exception):
             onnxruntime.preload_dlls()  # those of NVIDIA's packages, where they are installed
     return onnxruntime
 
@@ -287,32 +341,16 @@ def _tensorrt_installed() -> bool:
     return False
 
 
-def _engine_folder(model: bytes | str, sides: Mapping[str, int], sha256: str) -> Path:
-    """Return the folder of the engines that TensorRT builds for a network and the lengths of its sides.
-
-    ONNX Runtime finds an engine by the names in the graph alone, which networks of the same structure share.
-    """
-    if isinstance(model, bytes):
-        sha256 = hashlib.sha256(model).hexdigest()
-    else:
-        sha256 = sha256 or file_sha256(Path(model))
-    key = " ".join([sha256, *(f"{side}={length}" for side, length in sorted(sides.items()))])
-    return cache_folder() / "tensorrt" / hashlib.sha256(key.encode()).hexdigest()[:32]
-
-
 def _with_settings(provider: str, place: Place, precision: str, engines: Path) -> Any:
+    if provider == COREML:
+        return provider, {"ModelFormat": "MLProgram"}  # the other format computes in half precision
     if provider == CUDA:
         return provider, {"device_id": str(place.number)}
     if provider != TENSORRT:
         return provider
-    with contextlib.suppress(OSError):
-        engines.mkdir(parents=True, exist_ok=True)
     return provider, {
         "device_id": str(place.number),
-        "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(engines),
-        "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": str(engines.parent),
+        **cache_options(engines),
         "trt_fp16_enable": str(precision == "fp16"),
     }
 
@@ -326,23 +364,3 @@ def _missing_part(errors: Sequence[str]) -> str:
     lines = [line for line in lines if not line.startswith(("***", "Falling back to"))]
     reason = f"{lines[-1][-200:]}; " if lines else ""
     return f"{reason}a driver or library is missing ({GPU_INSTALL_HINT}, and see `vsr doctor`)"
-
-
-@contextlib.contextmanager
-def _captured_stderr(texts: list[str]) -> Iterator[None]:
-    """Append what native libraries write to stderr in the block, instead of showing it."""
-    try:
-        stderr = sys.__stderr__.fileno() if sys.__stderr__ else 2
-        saved = os.dup(stderr)
-    except (OSError, ValueError):  # no stderr at all
-        yield
-        return
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), stderr)
-        try:
-            yield
-        finally:
-            os.dup2(saved, stderr)
-            os.close(saved)
-            captured.seek(0)
-            texts.append(captured.read().decode(errors="replace"))

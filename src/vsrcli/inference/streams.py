@@ -102,7 +102,7 @@ def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], St
     return partial(stream, compile_network(backend, height, width))
 
 
-class NetworkStream(ABC):
+class NetworkStream(Stream, ABC):
     """A stream over a window of frames, see :class:`~vsrcli.inference.types.Stream`.
 
     Results of a window that is not full yet are dropped.

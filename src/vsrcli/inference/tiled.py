@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,12 +31,10 @@ from vsrcli.frames.state import (
 )
 from vsrcli.frames.tiling import TilePlan, TileSpan, assemble_tiles
 from vsrcli.inference.array_spool import ArraySpool, Item
-
-if TYPE_CHECKING:
-    from vsrcli.inference.types import Stream
+from vsrcli.inference.types import Stream
 
 
-class TiledStream:
+class TiledStream(Stream):
     """A stream with one stream per tile; see :class:`~vsrcli.inference.types.Stream`.
 
     Beyond the streams' own memory it holds one upscaled frame, one tile, and one band.
@@ -103,12 +100,12 @@ class TiledStream:
             stream.restore(tile)
 
 
-class BurstTiledStream:
+class BurstTiledStream(Stream):
     """A stream with one stream per tile, one at a time; see :class:`~vsrcli.inference.types.Stream`.
 
     Results equal those of a :class:`TiledStream` bit for bit, ``plan.burst - 1`` frames later.
 
-    State: that of a ``TiledStream`` after the last burst, and
+    State: that of a ``TiledStream`` after the last burst, without tiles before the first one, and
 
     - ``pending_frames`` (N, H, W, 3), float32: frames of the burst that is not full yet.
     - ``pending_results`` (N, scale*H, scale*W, 3), float32: results not returned yet.
@@ -151,10 +148,15 @@ class BurstTiledStream:
             self._run_burst(pending)
             pending = []
         self._pending_frames = pending
-        # One result per push: every result is as late as the last one of a burst has to be.
-        delay = len(self._pending_results) + len(self._pending_frames) + self._results_due
-        is_ready = self._pending_results and delay >= plan.burst + self._lookahead
-        return self._pending_results.popleft() if is_ready else None
+        return self._take_ready()
+
+    def take_overdue(self) -> np.ndarray | None:
+        """Run frames of a longer burst in bursts of the plan's length."""
+        burst = self._plan.burst
+        while not self._pending_results and len(self._pending_frames) >= burst:
+            self._run_burst(self._pending_frames[:burst])
+            self._pending_frames = self._pending_frames[burst:]
+        return self._take_ready()
 
     def flush(self) -> list[np.ndarray]:
         if self._pending_frames or self._tile_states:
@@ -174,11 +176,8 @@ class BurstTiledStream:
             "pending_results": stack_frames(self._pending_results, scale * plan.height, scale * plan.width),
             "results_due": np.array(self._results_due, np.int64),
         }
-        tiles = (
-            self._tile_state(number) if self._tile_states else self._open_tile(number).state()
-            for number in range(len(plan))
-        )
-        return state | join_states("tile", tiles)
+        # Before the first burst there are none: opening a stream takes memory, which may be short.
+        return state | join_states("tile", map(self._tile_state, range(len(self._tile_states))))
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         plan, scale = self._plan, self._scale
@@ -196,15 +195,23 @@ class BurstTiledStream:
             "results_due": ArraySpec((), "int64"),
         }
         _validate_tiled_state(own, plan, specs)
+        self._pending_frames = list(np.array(own["pending_frames"]))
+        self._pending_results = deque(np.array(own["pending_results"]))
+        self._results_due = int(own["results_due"])
+        if not (any(tiles) or self._pending_results or self._results_due):
+            return  # before the first burst
         for tile in tiles:  # raises if a tile's state is of another kind of stream
             self._open_stream(plan.tile_height, plan.tile_width).restore(tile)
         self._recent = _shared_frames(tiles, plan)
         self._tile_states = ArraySpool(self._folder)
         for tile, slices in zip(tiles, plan.slices, strict=True):
             self._tile_states.add(_without_shared_frames(tile, self._recent, slices))
-        self._pending_frames = list(np.array(own["pending_frames"]))
-        self._pending_results = deque(np.array(own["pending_results"]))
-        self._results_due = int(own["results_due"])
+
+    def _take_ready(self) -> np.ndarray | None:
+        """Return a result if one is ready: each is as late as the last one of a burst has to be."""
+        delay = len(self._pending_results) + len(self._pending_frames) + self._results_due
+        is_ready = self._pending_results and delay >= self._plan.burst + self._lookahead
+        return self._pending_results.popleft() if is_ready else None
 
     def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
         """Run every tile on a burst; change nothing if that fails."""
@@ -238,6 +245,16 @@ class BurstTiledStream:
     def _tile_state(self, number: int) -> State:
         """Return a tile's state after the last burst."""
         return _with_shared_frames(self._tile_states[number], self._recent, self._plan.slices[number])
+
+
+def count_due(state: Mapping[str, np.ndarray]) -> int:
+    """Return how many results a state of a :class:`BurstTiledStream` still owes; 0 for other streams' states.
+
+    So many frames late are results after it is restored, in a stream of shorter bursts, too.
+    """
+    if "results_due" not in state:
+        return 0
+    return int(state["results_due"]) + len(state["pending_frames"]) + len(state["pending_results"])
 
 
 class TileBlender:

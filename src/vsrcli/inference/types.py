@@ -55,6 +55,14 @@ class Stream(Protocol):
         """
         ...
 
+    def take_overdue(self) -> np.ndarray | None:
+        """Return the next result if it is later than those of a fresh stream are; None if it is not.
+
+        After :meth:`restore`, a stream may hold more results than it has to: where the other one's came
+        later. To be called until it returns None, before the first push.
+        """
+        return None
+
 
 class Engine(Protocol):
     """A network on a device. Independent of files, tiles and shots.

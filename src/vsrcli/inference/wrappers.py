@@ -10,6 +10,7 @@ import numpy as np
 
 from vsrcli.frames.resample import resize
 from vsrcli.frames.state import State, join_states, split_state, validate_state
+from vsrcli.inference.tiled import count_due
 from vsrcli.inference.types import Stream
 
 FULL_FRAME = (1.0, 1.0)  # visible shares of width and height
@@ -17,7 +18,7 @@ _ROW_STEP = 16  # every so many rows are compared first: most frames that differ
 _PASS = "pass"  # prefix of the passes' states
 
 
-class StreamWrapper:
+class StreamWrapper(Stream):
     """Base of streams around another :class:`~vsrcli.inference.types.Stream`, to which they delegate.
 
     A fork has the attributes of the original. State: that of the stream inside.
@@ -43,6 +44,9 @@ class StreamWrapper:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._stream.restore(state)
 
+    def take_overdue(self) -> np.ndarray | None:
+        return self._stream.take_overdue()
+
 
 class StaticFrameStream(StreamWrapper):
     """A stream that reuses its last result where that is exact.
@@ -55,7 +59,8 @@ class StaticFrameStream(StreamWrapper):
     while frames do not.
 
     Equal frames are not counted across :meth:`restore`: a restored stream computes up to ``2*lookahead + 2``
-    results that it could have reused, and they are the same.
+    results that it could have reused, and they are the same. Results stay as late as in the state, which may
+    be of longer bursts.
 
     Args:
         stream: fresh, of full frames rather than tiles: one comparison per frame is enough.
@@ -82,6 +87,10 @@ class StaticFrameStream(StreamWrapper):
         # Hold a result only where it may be reused: it is the largest array there is.
         self._last_result = result if self._equal_count > 2 * self._lookahead else None
         return result
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._stream.restore(state)
+        self._lookahead = max(self._lookahead, count_due(state))
 
 
 def reuse_static_frames(
@@ -124,6 +133,10 @@ class ResizingStream(StreamWrapper):
     def flush(self) -> list[np.ndarray]:
         return [self._resize(result) for result in self._stream.flush()]
 
+    def take_overdue(self) -> np.ndarray | None:
+        result = self._stream.take_overdue()
+        return None if result is None else self._resize(result)
+
     def _resize(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] == self._size and self._visible_share == FULL_FRAME:
             return frame
@@ -131,7 +144,7 @@ class ResizingStream(StreamWrapper):
         return resized.clip(0.0, 1.0, out=resized)
 
 
-class ChainedStream:
+class ChainedStream(Stream):
     """Passes in sequence, see :class:`~vsrcli.inference.types.Stream`: each reads the results of the last.
 
     A result is as late as all streams together. State: that of all, ``pass0.NAME`` of the first.
@@ -165,3 +178,12 @@ class ChainedStream:
         validate_state(others, {})
         for stream, part in zip(self._streams, parts, strict=True):
             stream.restore(part)
+
+    def take_overdue(self) -> np.ndarray | None:
+        for number in reversed(range(len(self._streams))):
+            while (result := self._streams[number].take_overdue()) is not None:
+                for later in self._streams[number + 1 :]:
+                    result = None if result is None else later.push(result)
+                if result is not None:
+                    return result
+        return None

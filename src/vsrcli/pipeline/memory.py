@@ -184,7 +184,11 @@ def estimate_memory(network: Architecture, workload: Workload, tiles: TilePlan) 
     ffmpeg, second_encoder = ffmpeg_bytes(workload)
     # A checkpoint is saved while neither the network nor an encoder is running.
     checkpoint = (hidden + _RGB_BYTES * 2 * lookahead) * tiled if network.module else 0
-    state += max(checkpoint - working - ffmpeg, 0)
+    beside = max(checkpoint - working - ffmpeg, 0)
+    state += beside
+    if tiles.burst > 1:  # a copy of the results that bursts hold, in the host's memory
+        checkpoint += pending * result
+        in_flight += int(max(checkpoint - working - ffmpeg, 0) - beside)
     program = _PYTHON_BYTES + (_BACKEND_BYTES[engine] if network.module else 0)
     background_closing = second_encoder and second_encoder + int(checkpoint)
     return MemoryEstimate(program, working, int(state), in_flight, ffmpeg, background_closing)

@@ -69,6 +69,9 @@ class ShotUpscaler:
 
     def upscale_grouped(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Yield the same frames in groups, which may be empty; after each group ``state`` can be saved."""
+        while self._stream and (result := self._stream.take_overdue()) is not None:
+            raise_if_cancelled()
+            yield [self._to_frame(result)]
         for frame in frames:
             raise_if_cancelled()
             pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)

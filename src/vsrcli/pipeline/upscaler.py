@@ -12,7 +12,6 @@ context than in smaller ones.
 from __future__ import annotations
 
 import gc
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -84,7 +83,7 @@ class Upscaler:
                 f"to save memory, going on with tiles of {size}, {current[0].burst} frames at a time"
             )
         # The target's folder has space, and is not a tmpfs as often as the temporary one.
-        folder = Path(tempfile.gettempdir()) if job.plan.to_stdout else job.plan.target.parent
+        folder = None if job.plan.to_stdout else job.plan.target.parent
         self.passes = [
             PassUpscaler(each, saved, plan, folder, partial(self._engine, each.model), reporter.notice)
             for each, saved, plan in zip(job.passes, tiles, current, strict=True)
@@ -135,7 +134,7 @@ class PassUpscaler:
         properties: of the pass.
         checkpoint_tiles: tile plan that states were saved with.
         tiles: tile plan to begin with.
-        folder: of temporary files.
+        folder: of temporary files; None: the system's.
         load_engine: returns the engine in a precision, the requested one by default; loads it once.
         on_notice: called with a line of text when tiles or precision change.
 
@@ -149,7 +148,7 @@ class PassUpscaler:
         properties: Pass,
         checkpoint_tiles: TilePlan,
         tiles: TilePlan,
-        folder: Path,
+        folder: Path | None,
         load_engine: Callable[..., Engine],
         on_notice: Callable[[str], None],
     ) -> None:
@@ -204,7 +203,7 @@ class PassUpscaler:
         self.reused_frames += 1
 
 
-class RetryingStream:
+class RetryingStream(Stream):
     """A stream of one shot that retries, see :class:`~vsrcli.inference.types.Stream`.
 
     Its state is that of the inner stream, and ``fp32``: whether the shot has fallen back to it.
@@ -238,6 +237,9 @@ class RetryingStream:
             raise foreign_state_error(f"it has no {_FP32_KEY!r}")
         self._fp32 = bool(stream_state.pop(_FP32_KEY))
         self._stream = self._build_stream(stream_state, self._upscaler.checkpoint_tiles)
+
+    def take_overdue(self) -> np.ndarray | None:
+        return self._retry(lambda stream: stream.take_overdue())
 
     def _retry(self, call: Callable[[Stream], Results]) -> Results:
         stream = self._stream or self._build_stream(None, self._tiles)

@@ -62,6 +62,22 @@ def register_temporary(path: Path) -> None:
     _temporary_paths.add(path)
 
 
+def temporary_location() -> str:
+    """Return the folder for temporary files, for messages: without any, the one that is set."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.environ.get("TMPDIR") or "the folder for temporary files"
+
+
+def temporary_folder_error(error: OSError) -> OutputError:
+    """Return the error for a folder for temporary files that is full or missing."""
+    return OutputError(
+        f"no temporary file can be written in {temporary_location()} ({error.strerror}); free some space "
+        "there, or set TMPDIR to another folder"
+    )
+
+
 def remove_temporary(path: Path) -> None:
     """Remove a temporary file or folder, unless it has been renamed meanwhile. Can be called repeatedly."""
     shutil.rmtree(path, ignore_errors=True)
@@ -78,6 +94,18 @@ def temporary_folder(prefix: str = "vsr-", parent: Path | None = None) -> Iterat
         yield path
     finally:
         remove_temporary(path)
+
+
+@contextlib.contextmanager
+def unpublished_folder(prefix: str, parent: Path) -> Iterator[Path]:
+    """Create a folder within another one in ``parent``, to be renamed; remove both after the block.
+
+    Others may read it as any folder that this process creates, unlike a temporary one.
+    """
+    with temporary_folder(prefix, parent) as private:
+        folder = private / "new"
+        folder.mkdir()
+        yield folder
 
 
 def atomic_write(

@@ -24,6 +24,7 @@ from typing import Any
 
 from vsrcli.errors import SignalInterruptError
 from vsrcli.system import files
+from vsrcli.system.native_stderr import visible_stderr
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # no SIGHUP on Windows
 SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -268,8 +269,8 @@ def exit_immediately(signum: int, message: str = "", report_stop: StopReport | N
 
 def print_stop(status: int | None, line: str) -> None:
     """Print a line about a stop on stderr, unless it is empty; see :data:`StopReport`."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed
-        write_line(line, sys.stderr.fileno())
+    with contextlib.suppress(OSError, ValueError, AttributeError), visible_stderr() as descriptor:
+        write_line(line, descriptor)  # unless it is closed
 
 
 def write_line(line: str, descriptor: int) -> None:
