@@ -60,24 +60,6 @@ def test_tiff_is_read_exactly(tmp_path: Path, channels: int, high_bit_depth: boo
     check(image_samples.write_image(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"byteorder": ">"},
-        {"bigtiff": True},
-        {"tile": (16, 16)},
-        {"compression": "zlib", "predictor": True},
-        {"planarconfig": "separate"},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_16_bit_tiffs_of_all_layouts(tmp_path: Path, options: dict[str, Any]) -> None:
-    codes = image_samples.smooth_codes(high_bit_depth=True)
-    data = np.moveaxis(codes, -1, 0) if "planarconfig" in options else codes
-    tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb", **options)
-    check(tmp_path / "in.tif", codes)
-
-
 @pytest.mark.parametrize("kind", ["bmp", "webp"])
 def test_other_formats_without_loss(tmp_path: Path, kind: str) -> None:
     codes = image_samples.smooth_codes()
@@ -360,25 +342,6 @@ def test_8_bits_among_16_are_the_same_colours() -> None:
     assert result.pixels.tolist() == [[[0, 128 * 257, 65535]]]
     assert result.alpha is not None
     assert result.alpha.tolist() == [[65535]]
-
-
-def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
-    codes = np.array([[[20000, 10000, 0, 40000]]], np.uint16)
-    tifffile.imwrite(tmp_path / "in.tif", codes, photometric="rgb", extrasamples=["assocalpha"])
-    pixels, alpha = decode(tmp_path / "in.tif")
-    assert pixels.tolist() == [[[32768, 16384, 0]]]
-    assert alpha is not None
-    assert alpha.tolist() == [[40000]]
-
-
-def test_a_second_page_is_ignored_with_a_notice(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
-        for seed in (1, 2):
-            writer.write(image_samples.smooth_codes(high_bit_depth=True, seed=seed), photometric="rgb")
-    assert probe_image(tmp_path / "in.tif").ignored_content == ("1 further page",)
-    np.testing.assert_array_equal(
-        decode(tmp_path / "in.tif")[0], image_samples.smooth_codes(high_bit_depth=True, seed=1)
-    )
 
 
 def test_rates_are_exact() -> None:
