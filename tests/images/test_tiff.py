@@ -98,13 +98,30 @@ def test_16_bit_tiffs_that_nothing_decodes_are_refused_by_name(
         probe_image(tmp_path / "in.tif")
 
 
-def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
-    codes = np.array([[[20000, 10000, 0, 40000]]], np.uint16)
-    tifffile.imwrite(tmp_path / "in.tif", codes, photometric="rgb", extrasamples=["assocalpha"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize(
+    ("stored", "straight"),
+    [
+        (np.array([20000, 10000, 0, 40000], np.uint16), [32768, 16384, 0]),
+        (np.array([60, 30, 10, 100], np.uint8), [153, 76, 25]),
+        (np.array([60, 100], np.uint8), [153, 153, 153]),
+    ],
+    ids=["rgb-16", "rgb-8", "grey-8"],
+)
+def test_a_tiffs_premultiplied_colours_become_straight(
+    tmp_path: Path, stored: np.ndarray, straight: list[int], compression: str | None
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        np.tile(stored, (2, 3, 1)),
+        photometric="rgb" if len(stored) == 4 else "minisblack",
+        extrasamples=["assocalpha"],
+        compression=compression,
+    )
     pixels, alpha = decode(tmp_path / "in.tif")
-    assert pixels.tolist() == [[[32768, 16384, 0]]]
+    assert pixels[1, 2].tolist() == straight
     assert alpha is not None
-    assert alpha.tolist() == [[40000]]
+    assert alpha[1, 2] == stored[-1]
 
 
 def test_a_second_page_is_ignored_with_a_notice(tmp_path: Path) -> None:

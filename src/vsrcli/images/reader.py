@@ -115,10 +115,10 @@ def _decode_with_pillow(content: bytes, info: ImageInfo) -> np.ndarray:
         mode = _PILLOW_MODES.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
-        associated = info.format == "TIFF" and image.tag_v2.get(338) == (tiff.ASSOCIATED_ALPHA,)
+        is_associated = image.mode in ("La", "RGBa")  # Pillow itself divides RGB, not grey
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return tiff.unassociate_alpha(pixels) if associated and pixels.shape[2] in (2, 4) else pixels
+    return tiff.unassociate_alpha(pixels) if is_associated else pixels
 
 
 def _decode_exr(content: bytes) -> np.ndarray:

@@ -21,7 +21,7 @@ from vsrcli.errors import InputError
 from vsrcli.images.types import ImageInfo, first_line, oriented_size, parse_orientation
 from vsrcli.media.safety import MAX_PIXELS
 
-ASSOCIATED_ALPHA = 1  # value of ExtraSamples: alpha by which colours are multiplied
+_ASSOCIATED_ALPHA = 1  # value of ExtraSamples: alpha by which colours are multiplied
 _MAX_EXTRA_CHANNELS = 5  # channels other than the colours
 _UNCOMPRESSED, _LZW, _PACKBITS, _DEFLATE = 1, 5, 32773, (8, 32946)  # compressions
 
@@ -116,7 +116,7 @@ def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
             if page.axes.startswith("S"):
                 pixels = np.moveaxis(pixels, 0, -1)
         is_inverted = int(page.photometric) == 0
-        is_associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED_ALPHA]
+        is_associated = [int(each) for each in page.extrasamples][:1] == [_ASSOCIATED_ALPHA]
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     pixels = np.ascontiguousarray(pixels, np.uint16)
     if is_inverted and not by_ffmpeg:
