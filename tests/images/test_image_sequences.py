@@ -74,6 +74,20 @@ def test_grey_stays_grey_and_transparency_stays(vsr: Vsr, tmp_path: Path, channe
     assert image_samples.stored_pix_fmt(tmp_path / "out.png").startswith(image_samples.stored_pix_fmt(source))
 
 
+def test_black_text_has_no_light_fringe(vsr: Vsr, tmp_path: Path) -> None:
+    """Where little of a PNG is white inside, and fully transparent, the rest black."""
+    codes = np.zeros((24, 32, 4), np.uint8)
+    codes[:1, :4, :3] = 255
+    codes[8:16, 8:24, 3], codes[10:14, 10:22, 3] = 128, 255
+    codes[7, 7:25, :3] = 255
+    image_samples.write_image(tmp_path / "in.png", codes)
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.png", *TWICE))
+    result = image_samples.read_codes(tmp_path / "out.png", 4)
+    visible = result[result[..., 3] > 8]
+    assert visible.size
+    assert visible[:, :3].max() < 16
+
+
 def test_folders_and_wildcards_keep_the_names(vsr: Vsr, tmp_path: Path) -> None:
     image_samples.write_sequence(tmp_path / "in", 3)
     (tmp_path / "in" / "notes.txt").write_text("no image")

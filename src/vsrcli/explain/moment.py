@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.errors import DecodeError, InputError, UsageError
-from vsrcli.frames.pixels import fill_transparent, to_float
+from vsrcli.frames.pixels import to_float
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.source_reader import SourceReader
-from vsrcli.media.types import Frame
 from vsrcli.pipeline.preparation import open_source
 from vsrcli.system.signals import raise_if_cancelled
 
@@ -88,7 +87,7 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
         with reader.open_decoder(**options, ffmpeg=ffmpeg) as decoder:
             for frame in decoder:
                 raise_if_cancelled()
-                pixels, is_cut = _pixels(frame), False
+                pixels, is_cut = frame.fill_transparent(), False
                 is_cut = detector.is_cut(pixels)
                 last = frame.time - source.start
                 if last > at + _TOLERANCE and earlier:
@@ -116,10 +115,6 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
         raise _beyond(path, at, earlier[-1][0] + 1 / rate)
     frames = np.stack([*(pixels for _, pixels in earlier), *later[:after]])
     return Moment(path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot)
-
-
-def _pixels(frame: Frame) -> np.ndarray:
-    return frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
 
 
 def _end(reader: SourceReader) -> Fraction | None:

@@ -206,7 +206,7 @@ class ImageSequenceDecoder(Decoder):
                     raise
                 replaced.append(self._sequence.files[index].name)
             self.frame_count += 1
-            yield Frame(image.pixels, index, video.time_base, image.alpha)
+            yield Frame(image.pixels, index, video.time_base, image.alpha, is_straight=True)
         if replaced:
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
             self.warnings.append(f"{len(replaced)} damaged images are replaced by the ones before: {names}")
