@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,6 +154,23 @@ def test_keep_going_takes_light_and_alpha_of_the_image_before(vsr: Vsr, tmp_path
     assert written[1] == written[2] == written[3]
     assert written[4] == written[5]
     assert len(set(written)) == 3
+
+
+@pytest.mark.parametrize("origin", [(1000, 700), (-7, -40)])
+def test_the_display_window_may_begin_anywhere(tmp_path: Path, origin: tuple[int, int]) -> None:
+    """Also where only a part of it has pixels: the rest is black."""
+    content = bytearray(write_exr(tmp_path / "in.exr", lamp()).read_bytes())
+    table = content.index(b"\0\0lavc\0") + 7
+    first_block = struct.unpack_from("<Q", content, table)[0]
+    for block in struct.unpack_from(f"<{(first_block - table) // 8}Q", content, table):
+        struct.pack_into("<i", content, block, struct.unpack_from("<i", content, block)[0] + origin[1])
+    for name, border in ((b"displayWindow", 4), (b"dataWindow", 0)):
+        left, top, right, bottom = origin[0], origin[1], origin[0] + 31, origin[1] + 23
+        at = content.index(name) + len(name) + len(b"\0box2i\0") + 4
+        struct.pack_into("<4i", content, at, left - border, top - border, right + border, bottom + border)
+    (tmp_path / "in.exr").write_bytes(content)
+    expected = np.pad(lamp(), ((4, 4), (4, 4), (0, 0)))
+    np.testing.assert_allclose(read_light(tmp_path / "in.exr"), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_several_parts_are_refused_by_name(tmp_path: Path) -> None:

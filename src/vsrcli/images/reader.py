@@ -125,7 +125,7 @@ def _decode_exr(content: bytes) -> np.ndarray:
     """Decode an EXR to (H, W, channels), float32."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
-    frame = decode_image(content, "exr", {"err_detect": "explode"})
+    frame = decode_image(exr.move_to_origin(content), "exr", {"err_detect": "explode"})
     pix_fmt = frame.format.name
     dtype = np.dtype("<f2") if "f16" in pix_fmt else np.dtype("<f4")
     order = _EXR_PLANES.get(pix_fmt.split("f")[0])
