@@ -29,7 +29,7 @@ from vsrcli.system.child import (
     report_step,
 )
 
-PROBING_VERSION = 5
+PROBING_VERSION = 6
 TIME_LIMIT = 600.0  # seconds, of a child
 _FILE = "description.json"
 
