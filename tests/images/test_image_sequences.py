@@ -277,6 +277,20 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(vsr: Vsr, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "size"),
+    [(".png", (1100, 1100)), (".exr", (1100, 1100)), (".webp", (4, 1024)), (".jpg", (4, 4096))],
+)
+def test_a_size_that_a_format_cannot_hold_is_an_error_before_the_work(
+    vsr: Vsr, tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
+    Image.new("L", size).save(tmp_path / "in.png")
+    options = ("-s", "16", "-m", "bicubic", "--dry-run")
+    done = vsr("upscale", tmp_path / "in.png", tmp_path / f"out{suffix}", *options)
+    assert (done.status, "pixels are too many for" in done.err, ".tif, which" in done.err) == (1, True, True)
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.tif", *options))
+
+
 def test_options_of_videos_without_effect_are_a_notice(vsr: Vsr, tmp_path: Path) -> None:
     source = image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes())
     stderr = stderr_of(vsr("upscale", source, tmp_path / "out.png", *TWICE, "--crf", "20", "--codec", "hevc"))

@@ -21,6 +21,7 @@ _PNG_PIXEL_FORMATS = {  # of 8 and 16 bits, by channels
     3: ("rgb24", "rgb48be"),
     4: ("rgba", "rgba64be"),
 }
+_MAX_SIDES = {"WebP": 16383, "JPEG": 65500}  # of the format, and of libjpeg
 _EXR_PIXEL_FORMATS = {1: "grayf32le", 3: "gbrpf32le", 4: "gbrapf32le"}
 
 
@@ -46,6 +47,13 @@ class ImageFormat:
         depth = "half floats" if self.format == "EXR" else "16 bits" if self.is_high_bit_depth else "8 bits"
         channels = "grey" if self.is_grayscale else "RGB"
         return f"{channels}{' and alpha' if self.has_alpha else ''} in {depth}"
+
+
+def can_encode_size(file_format: str, width: int, height: int) -> bool:
+    """Whether images of this size can be written in a format."""
+    if file_format in ("PNG", "EXR"):  # libavcodec's limit (av_image_check_size2), of any pixel format
+        return (8 * width + 1024) * (height + 128) < 2**31 - 1
+    return max(width, height) <= _MAX_SIDES.get(file_format, 2**31 - 1)
 
 
 def encode_image_file(

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.frames.geometry import Geometry
-from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat
+from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat, can_encode_size
 from vsrcli.images.naming import FORMAT_BY_EXTENSION, ImageTarget, OutputNaming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
 from vsrcli.media import alpha, color
@@ -68,12 +68,18 @@ def plan_images(
         ffmpeg: decodes videos.
 
     Raises:
+        OutputError: the format cannot hold images of this size.
         UsageError: an option that does not fit the format or the source.
     """
     naming = images.naming
     options = apply_preset(options.required.encode_preset, options.required)
     file_format = FORMAT_BY_EXTENSION[naming.suffix.lower()]
     video = source.video
+    if not can_encode_size(file_format, geometry.width, geometry.height):
+        raise OutputError(
+            f"{naming.path}: {geometry.width}x{geometry.height} pixels are too many for {file_format}; write "
+            ".tif, which takes them, or choose a smaller size"
+        )
     if file_format == "EXR" and video.color.transfer in _HDR_TRANSFERS:
         raise UsageError(
             f"{naming.path}: EXR holds linear light, and {video.color.transfer} is not converted to it; "
