@@ -232,6 +232,19 @@ def test_exif_is_preserved_upright_and_with_the_new_size(tmp_path: Path, after: 
         assert result.get_ifd(0x8769)[0xA002] == 96
 
 
+@pytest.mark.parametrize("quality", [80, 95, 100])
+def test_grain_becomes_a_jpeg(quality: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """It takes more bytes than Pillow expects."""
+    grain = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
+    content = encode_image_file(
+        ImageFormat("JPEG", False, False, False, quality), grain, None, ImageMetadata()
+    )
+    with Image.open(io.BytesIO(content)) as image:
+        difference = np.abs(np.asarray(image).astype(int) - grain)
+    assert difference.mean() < {80: 40, 95: 10, 100: 2}[quality]
+    assert capfd.readouterr().err == ""
+
+
 @BIT_DEPTHS
 @pytest.mark.parametrize("kind", ["png", "tif", "bmp", "jpg", "webp", "exr"])
 @pytest.mark.parametrize("kept_share", [0.02, 0.5, 0.97])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import image_samples
 import numpy as np
@@ -306,6 +307,18 @@ def test_losses_of_a_format_are_notices(vsr: Vsr, tmp_path: Path) -> None:
     assert "JPEG has 8 bits" in stderr
     assert "transparency is dropped" in stderr
     assert "loses a little" in stderr
+
+
+def test_exif_that_jpeg_has_no_room_for_is_left_out(vsr: Vsr, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x010E] = "A camera", "x" * 70_000
+    for number in (1, 2):
+        options: dict[str, Any] = {"exif": exif} if number == 2 else {}
+        Image.fromarray(image_samples.smooth_codes()).save(tmp_path / f"{number}.png", **options)
+    err = stderr_of(vsr("upscale", tmp_path / "%d.png", tmp_path / "out" / "%d.jpg", *TWICE))
+    assert "EXIF above 64 KiB is left out" in err
+    with Image.open(tmp_path / "out" / "2.jpg") as image:
+        assert (image.size, len(image.getexif())) == ((64, 48), 0)
 
 
 def test_images_may_go_to_stdout_as_a_video(vsr: Vsr, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from vsrcli.images.metadata import ImageMetadata
 from vsrcli.images.tiff import encode_image
 
 JPEG_QUALITY = 95
+MAX_JPEG_EXIF_BYTES = 65527  # without its identifier; a segment's length has 16 bits
 # BT.709; grayscale has three equal channels, so any weights that sum to 1 do.
 _LUMA_WEIGHTS = (0.2126, 0.7152, 0.0722)
 _PNG_PIXEL_FORMATS = {  # of 8 and 16 bits, by channels
@@ -150,16 +151,37 @@ def _encode_tiff(codes: np.ndarray, image_format: ImageFormat, metadata: ImageMe
 def _encode_with_pillow(codes: np.ndarray, image_format: ImageFormat, metadata: ImageMetadata) -> bytes:
     from PIL import Image
 
-    out = io.BytesIO()
     image = Image.fromarray(codes if codes.shape[2] > 1 else codes[..., 0])
     options: dict[str, Any] = {"dpi": metadata.dpi} if metadata.dpi and image_format.format != "WebP" else {}
     if image_format.format in ("JPEG", "WebP"):
         options |= {"icc_profile": metadata.icc} if metadata.icc else {}
         options |= {"exif": b"Exif\0\0" + metadata.exif} if metadata.exif else {}
     if image_format.format == "JPEG":
-        options |= {"quality": image_format.quality or JPEG_QUALITY, "subsampling": 0, "optimize": True}
+        if metadata.exif and len(metadata.exif) > MAX_JPEG_EXIF_BYTES:
+            del options["exif"]
+        return _encode_jpeg(image, image_format.quality or JPEG_QUALITY, options)
     if image_format.format == "WebP":
         lossless = {"lossless": True, "exact": True}
         options |= lossless if image_format.quality is None else {"quality": image_format.quality}
-    image.save(out, image_format.format.upper(), **options)
+    return _save(image, image_format.format, options)
+
+
+def _encode_jpeg(image: Any, quality: int, options: dict[str, Any]) -> bytes:
+    """Return a JPEG with Huffman tables of its own, a sixth smaller, if that fits into Pillow's buffer.
+
+    The buffer is for a whole image of usual size. Grain takes more, and would be an error.
+    """
+    from PIL import ImageFile
+
+    options |= {"quality": quality, "subsampling": 0}
+    content = _save(image, "JPEG", options)
+    buffer_bytes = image.width * image.height * (2 if quality >= 95 else 1)
+    if len(content) > max(buffer_bytes, ImageFile.MAXBLOCK):
+        return content
+    return _save(image, "JPEG", {**options, "optimize": True})
+
+
+def _save(image: Any, file_format: str, options: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    image.save(out, file_format.upper(), **options)
     return out.getvalue()
