@@ -21,7 +21,8 @@ import numpy as np
 
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.images import exr, tiff
-from vsrcli.images.probe import open_pillow, probe_image, probe_source
+from vsrcli.images.probe import open_pillow, probe_image
+from vsrcli.images.sequence import probe_source
 from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
 from vsrcli.media.decoder import Decoder
@@ -231,7 +232,7 @@ def read_image_of(sequence: ImageSequence, index: int) -> Image:
 
 
 def open_reader(path: Path, frame_rate: Fraction | None, target: Path | None = None) -> SourceReader:
-    """Probe a path and return the reader of what it means, see :func:`~vsrcli.images.probe.probe_source`."""
+    """Return the reader of what a path means, see :func:`~vsrcli.images.sequence.probe_source`."""
     source = probe_source(path, frame_rate, target)
     return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
 

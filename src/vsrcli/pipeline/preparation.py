@@ -16,8 +16,8 @@ from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.geometry import choose_geometry
 from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, parse_target
 from vsrcli.images.plan import check_images, plan_images
-from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
+from vsrcli.images.sequence import video_notices
 from vsrcli.inference.engine_plan import EnginePlan, plan_engine
 from vsrcli.inference.looks import LOOKS, SHARP, describe_look, requested_look
 from vsrcli.inference.selection import (
@@ -193,7 +193,7 @@ def open_source(
         fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
 
     Raises:
-        InputError: see :func:`vsrcli.images.probe.probe_source`.
+        InputError: see :func:`vsrcli.images.sequence.probe_source`.
         UsageError: ``fps`` with a video.
     """
     is_stdin = isinstance(source, StdinInput)
