@@ -61,6 +61,8 @@ def probe_image(path: Path) -> ImageInfo:
     raise_if_cancelled()  # a sequence may have many thousand images
     try:
         file_format = detect_format(path)
+        if file_format is None and path.stat().st_size == 0:
+            raise InputError(f"{path} is empty (0 bytes); copy or download it again")
         if file_format is None:
             raise InputError(f"{path} is no still image; videos are named one by one")
         with path.open("rb") as file:

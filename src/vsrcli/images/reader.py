@@ -231,9 +231,11 @@ def read_image_of(sequence: ImageSequence, index: int) -> Image:
     return read_image(file, info)
 
 
-def open_reader(path: Path, frame_rate: Fraction | None, target: Path | None = None) -> SourceReader:
+def open_reader(
+    path: Path, frame_rate: Fraction | None, target: Path | None = None, *, keep_going: bool = False
+) -> SourceReader:
     """Return the reader of what a path means, see :func:`~vsrcli.images.sequence.probe_source`."""
-    source = probe_source(path, frame_rate, target)
+    source = probe_source(path, frame_rate, target, keep_going=keep_going)
     return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
 
 

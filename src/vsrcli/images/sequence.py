@@ -33,13 +33,17 @@ _PIX_FMTS = {  # by is_grayscale, has_alpha, is_high_bit_depth
 }
 
 
-def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | None = None) -> Source:
+def probe_source(
+    path: Path, frame_rate: Fraction | None = None, target: Path | None = None, *, keep_going: bool = False
+) -> Source:
     """Probe the video, image sequence or image that a path means.
 
     Args:
         path: as typed by the user, see :mod:`vsrcli.images.naming`.
         frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
         target: of the run, if there is one; what it has written among its input is no input.
+        keep_going: take an image that cannot be probed for one like that before it, which will replace it;
+            the first one must be intact.
 
     Returns:
         An :class:`~vsrcli.media.types.ImageSequence` for images.
@@ -51,7 +55,7 @@ def probe_source(path: Path, frame_rate: Fraction | None = None, target: Path | 
     matched = match_files(path, _results_among(path, target))
     if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
         return probe(path)
-    return _probe_sequence(path, matched, frame_rate, target)
+    return _probe_sequence(path, matched, frame_rate, target, keep_going=keep_going)
 
 
 def _results_among(path: Path, target: Path | None) -> set[Path]:
@@ -88,9 +92,21 @@ def _is_still_image(path: Path) -> bool:
 
 
 def _probe_sequence(
-    path: Path, matched: MatchedFiles, requested_rate: Fraction | None, target: Path | None
+    path: Path,
+    matched: MatchedFiles,
+    requested_rate: Fraction | None,
+    target: Path | None,
+    *,
+    keep_going: bool,
 ) -> ImageSequence:
-    infos = [probe_image(file) for file in matched.files]
+    infos: list[ImageInfo] = []
+    for file in matched.files:
+        try:
+            infos.append(probe_image(file))
+        except InputError:
+            if not keep_going or not infos:
+                raise
+            infos.append(infos[-1])
     first = infos[0]
     for file, other in zip(matched.files, infos, strict=True):
         _check_same_kind(file, other, matched.files[0], first)

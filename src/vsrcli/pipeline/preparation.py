@@ -147,7 +147,9 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         container = choose_container(target, options.encode.format, ffmpeg)
     for_y4m = container is not None and container.video_only
     fps_required = options.fps is not None and "fps" not in options.encode.optional
-    reader = open_source(source, options.fps, target, fps_required=fps_required)
+    reader = open_source(
+        source, options.fps, target, fps_required=fps_required, keep_going=options.keep_going
+    )
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
@@ -183,6 +185,7 @@ def open_source(
     target: Path | None = None,
     *,
     fps_required: bool = True,
+    keep_going: bool = False,
 ) -> SourceReader:
     """Probe a video, an image sequence or stdin, and return the reader that fits.
 
@@ -191,13 +194,16 @@ def open_source(
         fps: frame rate of an image sequence.
         target: see :func:`~vsrcli.images.naming.match_files`.
         fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
+        keep_going: see :func:`~vsrcli.images.sequence.probe_source`.
 
     Raises:
         InputError: see :func:`vsrcli.images.sequence.probe_source`.
         UsageError: ``fps`` with a video.
     """
     is_stdin = isinstance(source, StdinInput)
-    reader = source.open_reader() if is_stdin else open_reader(Path(source), fps, target)
+    reader = (
+        source.open_reader() if is_stdin else open_reader(Path(source), fps, target, keep_going=keep_going)
+    )
     if fps_required and fps is not None and reader.source.images is None:
         raise UsageError(
             f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
