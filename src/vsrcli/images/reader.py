@@ -31,10 +31,12 @@ from vsrcli.media.types import Frame, ImageSequence
 from vsrcli.system.files import sampled_sha256
 
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
-_EXR_PLANES = {  # indices of the planes with R, G, B and alpha
-    "gbrp": (2, 0, 1),
-    "gbrap": (2, 0, 1, 3),
-    "gray": (0,),
+_EXR_PLANES = {  # indices of the planes with R, G, B (or grey) and alpha
+    ("gbrp", False): (2, 0, 1),
+    ("gbrap", False): (2, 0, 1, 3),
+    ("gbrap", True): (0, 3),
+    ("gray", True): (0,),
+    ("ya", True): (0,),  # both channels in one
 }
 
 
@@ -95,7 +97,7 @@ def _decode_error(path: Path, error: BaseException) -> DecodeError:
 
 def _decode(content: bytes, info: ImageInfo) -> tuple[np.ndarray, np.ndarray | None]:
     if info.format == "EXR":
-        return _split_alpha(_decode_exr(content), info.is_grayscale)
+        return _split_alpha(_decode_exr(content, info.is_grayscale), info.is_grayscale)
     if info.bit_depth == 8:
         return _split_alpha(_decode_with_pillow(content, info), info.is_grayscale)
     if info.format == "PNG":
@@ -122,20 +124,22 @@ def _decode_with_pillow(content: bytes, info: ImageInfo) -> np.ndarray:
     return tiff.unassociate_alpha(pixels) if is_associated else pixels
 
 
-def _decode_exr(content: bytes) -> np.ndarray:
-    """Decode an EXR to (H, W, channels), float32."""
+def _decode_exr(content: bytes, is_grayscale: bool) -> np.ndarray:
+    """Decode an EXR to (H, W, channels), float32: R, G and B or grey, and alpha if it has it."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
     frame = decode_image(exr.move_to_origin(content), "exr", {"err_detect": "explode"})
     pix_fmt = frame.format.name
     dtype = np.dtype("<f2") if "f16" in pix_fmt else np.dtype("<f4")
-    order = _EXR_PLANES.get(pix_fmt.split("f")[0])
+    kind = pix_fmt.split("f")[0]
+    order, channels = _EXR_PLANES.get((kind, is_grayscale)), 2 if kind == "ya" else 1
     if order is None or not pix_fmt.endswith("le") or max(order) >= len(frame.planes):
         raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not supported")
     planes = [
-        np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width] for at in order
+        np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width * channels]
+        for at in order
     ]
-    return np.stack(planes, axis=-1).astype(np.float32)
+    return np.stack(planes, axis=-1).reshape(frame.height, frame.width, -1).astype(np.float32)
 
 
 def _apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
