@@ -203,6 +203,16 @@ def test_png_chunks_are_preserved(tmp_path: Path) -> None:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
 
 
+def test_long_texts_and_profiles_are_no_damage(tmp_path: Path) -> None:
+    """As the history of an image editor, or a profile with a table of colours."""
+    codes = image_samples.smooth_codes()
+    path = image_samples.write_image(tmp_path / "in.png", codes)
+    long = zlib.compress(bytes(3 << 20))
+    chunks = [(b"zTXt", b"History\0\0" + long), (b"iCCP", b"Printer\0\0" + long)]
+    path.write_bytes(insert_chunks(path.read_bytes(), chunks))
+    np.testing.assert_array_equal(decode(path)[0], codes)
+
+
 def test_a_damaged_colour_profile_is_left_out(tmp_path: Path) -> None:
     """Its chunk has the right checksum, but its data cannot be unpacked; the other metadata stays."""
     path, gamma = tmp_path / "in.png", (b"gAMA", (45455).to_bytes(4, "big"))

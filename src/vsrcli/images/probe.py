@@ -25,6 +25,7 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MJPEG_EXTENSIONS = (".mjpeg", ".mjpg", ".mjp")
 _ORIENTATION_TAG = 0x0112
 
+_MAX_PNG_TEXT_BYTES = 1 << 24  # of one text or colour profile, decompressed; Pillow's own limit is 1 MiB
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their sizes in bytes
 
 
@@ -104,9 +105,10 @@ def open_pillow(file: IO[bytes], file_format: str) -> Any:
     Raises:
         TooManyPixelsError: by its header, it is too large for Pillow.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     silence_pillow()
+    PngImagePlugin.MAX_TEXT_CHUNK = _MAX_PNG_TEXT_BYTES
     try:
         return Image.open(file, formats=[file_format.upper()])
     except Image.DecompressionBombError as error:
