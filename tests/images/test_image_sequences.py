@@ -292,6 +292,17 @@ def test_a_size_that_a_format_cannot_hold_is_an_error_before_the_work(
     stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.tif", *options))
 
 
+def test_filling_a_frame_with_transparency_names_formats_without(vsr: Vsr, tmp_path: Path) -> None:
+    image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes(4))
+    options = ("--size", "48x48", "--fill", "-m", "bicubic")
+    done = vsr("upscale", tmp_path / "in.png", tmp_path / "out.png", *options)
+    assert done.status == 2
+    assert "leave --fill out, or write .jpg or .bmp" in " ".join(done.err.split())
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.jpg", *options))
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.size == (48, 48)
+
+
 def test_options_of_videos_without_effect_are_a_notice(vsr: Vsr, tmp_path: Path) -> None:
     source = image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes())
     stderr = stderr_of(vsr("upscale", source, tmp_path / "out.png", *TWICE, "--crf", "20", "--codec", "hevc"))

@@ -256,10 +256,8 @@ def decide(found: Inspection, options: Options) -> Job:
             ffmpeg=ffmpeg,
         )
     if plan.alpha and not geometry.is_uncropped:
-        raise UsageError(
-            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
-            "--pix-fmt yuv420p"
-        )
+        remedy = "write .jpg or .bmp, which have none" if found.images else "drop it with --pix-fmt yuv420p"
+        raise UsageError(f"{options.size}: transparency cannot be cropped; leave --fill out, or {remedy}")
     strength = found.strength or 1.0
     if strength < 1:
         _check_phase(models, geometry.factor, strength)
