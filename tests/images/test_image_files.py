@@ -177,6 +177,31 @@ def test_colour_profiles_are_preserved(tmp_path: Path, before: str, after: str) 
         assert image.info["icc_profile"] == profile
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_grayscale"),
+    [
+        ("PNG", False),
+        ("PNG", True),
+        ("TIFF", False),
+        ("TIFF", True),
+        ("JPEG", False),
+        ("JPEG", True),
+        ("WebP", False),
+    ],
+)
+def test_a_profile_of_other_colours_is_left_out(tmp_path: Path, kind: str, is_grayscale: bool) -> None:
+    """Grey images become RGB in WebP, and in a sequence where others have colours."""
+    profiles = {space: bytearray(srgb()) for space in (b"GRAY", b"RGB ")}
+    for space, profile in profiles.items():
+        profile[16:20] = space
+        Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.png", icc_profile=bytes(profile))
+        metadata = read_metadata(tmp_path / "in.png", "PNG", (32, 24))
+        image_format = ImageFormat(kind, False, is_grayscale, False)
+        content = encode_image_file(image_format, image_samples.smooth_codes(), None, metadata)
+        with Image.open(io.BytesIO(content)) as image:
+            assert ("icc_profile" in image.info) == (is_grayscale == (space == b"GRAY"))
+
+
 def test_png_chunks_are_preserved(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 

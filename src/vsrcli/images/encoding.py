@@ -76,9 +76,10 @@ def encode_image_file(
     codes = _to_bit_depth(pixels, image_format.is_high_bit_depth)
     if image_format.is_grayscale:
         codes = np.rint(codes @ np.array(_LUMA_WEIGHTS)).astype(codes.dtype)[..., None]
-        if metadata.icc is not None and metadata.icc[16:20] == b"RGB ":  # such a profile would be invalid
-            chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"iCCP")
-            metadata = replace(metadata, icc=None, chunks=chunks)
+    other_space = b"RGB " if image_format.is_grayscale else b"GRAY"
+    if metadata.icc is not None and metadata.icc[16:20] == other_space:  # such a profile would be invalid
+        chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"iCCP")
+        metadata = replace(metadata, icc=None, chunks=chunks)
     if image_format.has_alpha:
         assert alpha is not None
         opacity = _to_bit_depth(alpha, image_format.is_high_bit_depth)
