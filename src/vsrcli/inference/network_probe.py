@@ -56,7 +56,7 @@ class NetworkProbe:
     """
 
     def __init__(self, path: Path, sha256: str, file: NetworkFile, on_step: Callable[[str], None]) -> None:
-        self.path, self.file, self._on_step = path, file, on_step
+        self.path, self.file, self._on_step, self._step = path, file, on_step, ""
         self.found = read_interface(file, sha256)
         self._runtimes = installed_runtimes() if file.format == "onnx" else []
         self._runner: OnnxRunner | KerasRunner | None = None
@@ -68,7 +68,7 @@ class NetworkProbe:
             UnusableError: it is no upscaler, or does not run.
         """
         self._load()
-        self._on_step("measuring the overlap of its tiles")
+        self._begin("measuring the overlap of its tiles")
         if self.found.fixed_size:
             self._find_overlap_of_fixed(*self.found.fixed_size)
         else:
@@ -82,7 +82,7 @@ class NetworkProbe:
         stated, refused = self.found, ""
         for runtime in self._runtimes or [""]:
             self.found = replace(stated, notices=(refused,) if refused else ())
-            self._on_step("loading it")
+            self._begin("loading it")
             try:
                 if self._runtimes:
                     self._runner = OnnxRunner(self.path, self.file, runtime)
@@ -103,7 +103,17 @@ class NetworkProbe:
 
     def run(self, frames: np.ndarray) -> np.ndarray:
         """Return the result (H, W, C) for frames (T, H, W, 3)."""
-        return from_network(self.found, self._loaded.run(to_network(self.found, frames)))
+        height, width = frames.shape[1:3]
+        return from_network(self.found, self._compute(to_network(self.found, frames), height, width))
+
+    def _begin(self, step: str) -> None:
+        self._step = step
+        self._on_step(step)
+
+    def _compute(self, array: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Return the raw result; a large network may take minutes for each size."""
+        self._on_step(f"{self._step}, at {width}x{height}")
+        return self._loaded.run(array)
 
     def _find_output(self) -> None:
         """Find the first output that resembles the frame, with its sizes and range."""
@@ -113,9 +123,9 @@ class NetworkProbe:
             if number:
                 self.found = replace(stated, output_name=self.file.outputs[number].name)
             try:
-                self._on_step("finding its factor and sizes")
+                self._begin("finding its factor and sizes")
                 self._find_sizes()
-                self._on_step("finding its range of values")
+                self._begin("finding its range of values")
                 self._find_range()
             except UnusableError as error:
                 failures.append(error)
@@ -127,7 +137,7 @@ class NetworkProbe:
         """Return the sides of the result, or None if the network fails at this size."""
         shape = input_shape(self.found, height, width)
         try:
-            raw = self._loaded.run(np.full(shape, 0.5, np.float32))
+            raw = self._compute(np.full(shape, 0.5, np.float32), height, width)
         except Exception as error:  # of a runtime, in many classes
             self._failure = last_line(error)
             return None

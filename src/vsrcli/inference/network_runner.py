@@ -18,8 +18,10 @@ import numpy as np
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.models.imported import ModelDescription, NetworkFile, TensorInfo
 from vsrcli.models.network_files import build_network
+from vsrcli.system.resources import release_free_memory
 from vsrcli.system.text import last_line
 
+_KEPT_SIZES = 2  # a large network takes gigabytes for each
 NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
@@ -131,6 +133,17 @@ def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
     return np.stack([picture[:, start : start + width] for start in starts])
 
 
+def _keep(compiled: dict[tuple[int, ...], Any], shape: tuple[int, ...], network: Any) -> None:
+    """Add a network that was compiled for a shape; forget those before the last two.
+
+    Their memory goes back to the system: what is free here would hide what later runs take.
+    """
+    compiled[shape] = network
+    while len(compiled) > _KEPT_SIZES:
+        del compiled[next(iter(compiled))]
+        release_free_memory()
+
+
 class OnnxRunner:
     """An ONNX file on a runtime.
 
@@ -183,7 +196,7 @@ class OnnxRunner:
             graph = self._model.clone()
             graph.reshape(list(array.shape))
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled[array.shape] = self._core.compile_model(graph, "CPU", exact)
+            _keep(self._compiled, array.shape, self._core.compile_model(graph, "CPU", exact))
         return np.array(self._compiled[array.shape](array)[self.output], np.float32)
 
 
@@ -220,5 +233,5 @@ class KerasRunner:
             spec = TensorSpec((1, *array.shape), "float32")
             graph = optimize_graph(trace(self._network, (spec,)))
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled[array.shape] = openvino_core().compile_model(graph, "CPU", exact)
+            _keep(self._compiled, array.shape, openvino_core().compile_model(graph, "CPU", exact))
         return np.array(self._compiled[array.shape](array[:, None])[0], np.float32)

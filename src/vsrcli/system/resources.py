@@ -120,6 +120,12 @@ def configure_malloc() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
+def release_free_memory() -> None:
+    """Let glibc hand all free memory back to the kernel; does nothing without glibc."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # musl and Windows have none
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 SIGNAL_STACK_BYTES = 2**18
 
 
