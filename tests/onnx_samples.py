@@ -145,6 +145,17 @@ def bytes_in_and_out(path: Path) -> Path:
     return enlarged(path, after=[helper.make_node("Round", ["b"], ["y"])])
 
 
+def sixths(path: Path) -> Path:
+    """White is 255, before and after; values are multiples of a sixth, fair if white is 1."""
+    weights = {"w": identity(3, 2), "steps": np.array([6], np.float32)}
+    after = [
+        helper.make_node("Mul", ["b", "steps"], ["m"]),
+        helper.make_node("Round", ["m"], ["n"]),
+        helper.make_node("Div", ["n", "steps"], ["y"]),
+    ]
+    return enlarged(path, after=after, weights=weights)
+
+
 def blue_first(path: Path) -> Path:
     """The first channel is blue, which it holds below 0.4."""
     weights = {"most": np.array([0.4, 1.0, 1.0], np.float32).reshape(1, 3, 1, 1)}
@@ -291,8 +302,9 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "sigma": (lambda p: upscaler(p, outputs=("y", "sigma")), {"output_name": "y", "scale": 2}),
     "sigma_first": (lambda p: upscaler(p, outputs=("sigma", "y")), {"output_name": "y", "scale": 2}),
     "whole": (whole_frames, {"whole_frames": True}),
-    "instance": (instance_normalization, {"whole_frames": True}),
+    "instance": (instance_normalization, {"whole_frames": True, "value_range": 1.0}),
     "bytes": (bytes_in_and_out, {"value_range": 255.0, "bgr": False}),
+    "sixths": (sixths, {"value_range": 255.0, "bgr": False}),
     "bgr": (blue_first, {"value_range": 1.0, "bgr": True}),
     "blocks": (blocks_of_2, {"multiple": 2, "scale": 2}),
     "windows": (windows, {"multiple": 8, "overlap": 8, "whole_frames": False}),

@@ -48,9 +48,9 @@ def fail(*arguments: object) -> None:
 def test_unexpected_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import vsrcli.images.probe
+    import vsrcli.images.sequence
 
-    monkeypatch.setattr(vsrcli.images.probe, "probe_source", fail)
+    monkeypatch.setattr(vsrcli.images.sequence, "probe_source", fail)
     assert run(["info", "x.mp4"]) == 1
     assert capsys.readouterr().err == (
         "vsr: error: unexpected UnexpectedError in a probe; -v -v shows the traceback\n"
@@ -62,12 +62,12 @@ def test_unexpected_errors_are_one_line(
 
 
 def test_ctrl_c_before_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import vsrcli.images.probe
+    import vsrcli.images.sequence
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vsrcli.images.probe, "probe_source", interrupt)
+    monkeypatch.setattr(vsrcli.images.sequence, "probe_source", interrupt)
     assert run(["info", "x.mp4"]) == 130
     assert capsys.readouterr().err == "vsr: stopped\n"
 

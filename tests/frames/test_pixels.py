@@ -59,6 +59,28 @@ def test_premultiplied_colours_stay_black_where_transparent() -> None:
     np.testing.assert_array_equal(fill_transparent(premultiplied, alpha), premultiplied)
 
 
+def test_dark_colours_with_white_where_transparent_are_straight() -> None:
+    """As black text in an image that was white before: no half-transparent pixel is brighter than alpha."""
+    alpha = to_integer(soft_disc(), np.uint8)
+    pixels = np.where(alpha > 0, 0, 255).astype(np.uint8)[..., None].repeat(3, -1)
+    np.testing.assert_array_equal(fill_transparent(pixels, alpha), 0)
+
+
+def test_a_bright_edge_around_much_black_is_straight() -> None:
+    """Few pixels that are not opaque are brighter than alpha, but most half-transparent ones are."""
+    pixels, alpha = (
+        np.pad(each, [(200, 200), (200, 200), (0, 0)][: each.ndim]) for each in straight_alpha_disc(np.uint8)
+    )
+    assert fill_transparent(pixels, alpha).min() > 0
+
+
+def test_dark_colours_that_are_known_to_be_straight_are_filled() -> None:
+    alpha = to_integer(soft_disc(), np.uint8)
+    pixels = np.where(alpha > 0, 20, 0).astype(np.uint8)[..., None].repeat(3, -1)
+    np.testing.assert_array_equal(fill_transparent(pixels, alpha), pixels)
+    np.testing.assert_array_equal(fill_transparent(pixels, alpha, is_straight=True), 20)
+
+
 def test_near_colours_come_first() -> None:
     colours = np.zeros((8, 8, 3), np.float32)
     weight = np.zeros((8, 8), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,6 +154,56 @@ def test_keep_going_takes_light_and_alpha_of_the_image_before(vsr: Vsr, tmp_path
     assert written[1] == written[2] == written[3]
     assert written[4] == written[5]
     assert len(set(written)) == 3
+
+
+@pytest.mark.parametrize("origin", [(1000, 700), (-7, -40)])
+def test_the_display_window_may_begin_anywhere(tmp_path: Path, origin: tuple[int, int]) -> None:
+    """Also where only a part of it has pixels: the rest is black."""
+    content = bytearray(write_exr(tmp_path / "in.exr", lamp()).read_bytes())
+    table = content.index(b"\0\0lavc\0") + 7
+    first_block = struct.unpack_from("<Q", content, table)[0]
+    for block in struct.unpack_from(f"<{(first_block - table) // 8}Q", content, table):
+        struct.pack_into("<i", content, block, struct.unpack_from("<i", content, block)[0] + origin[1])
+    for name, border in ((b"displayWindow", 4), (b"dataWindow", 0)):
+        left, top, right, bottom = origin[0], origin[1], origin[0] + 31, origin[1] + 23
+        at = content.index(name) + len(name) + len(b"\0box2i\0") + 4
+        struct.pack_into("<4i", content, at, left - border, top - border, right + border, bottom + border)
+    (tmp_path / "in.exr").write_bytes(content)
+    expected = np.pad(lamp(), ((4, 4), (4, 4), (0, 0)))
+    np.testing.assert_allclose(read_light(tmp_path / "in.exr"), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32], ids=["half", "float"])
+def test_grey_with_alpha(vsr: Vsr, tmp_path: Path, dtype: type) -> None:
+    """An uncompressed file of the channels A and Y, which no encoder here writes."""
+    light = (image_samples.smooth_codes(2) / 255).astype(dtype)
+    height, width = light.shape[:2]
+    window, kind = struct.pack("<4i", 0, 0, width - 1, height - 1), 1 if dtype == np.float16 else 2
+    attributes = {
+        ("channels", "chlist"): b"".join(n + struct.pack("<x4I", kind, 0, 1, 1) for n in (b"A", b"Y"))
+        + b"\0",
+        ("compression", "compression"): b"\0",
+        ("dataWindow", "box2i"): window,
+        ("displayWindow", "box2i"): window,
+        ("lineOrder", "lineOrder"): b"\0",
+        ("pixelAspectRatio", "float"): struct.pack("<f", 1),
+        ("screenWindowCenter", "v2f"): bytes(8),
+        ("screenWindowWidth", "float"): struct.pack("<f", 1),
+    }
+    header = b"v/1\x01" + struct.pack("<I", 2)
+    for (name, kind_name), value in attributes.items():
+        header += f"{name}\0{kind_name}\0".encode() + struct.pack("<I", len(value)) + value
+    header += b"\0"
+    rows = [row[:, 1].tobytes() + row[:, 0].tobytes() for row in light]
+    blocks = [struct.pack("<iI", number, len(row)) + row for number, row in enumerate(rows)]
+    first = len(header) + 8 * height
+    table = struct.pack(f"<{height}Q", *(first + len(blocks[0]) * number for number in range(height)))
+    (tmp_path / "in.exr").write_bytes(header + table + b"".join(blocks))
+    image = read_image(tmp_path / "in.exr", probe_image(tmp_path / "in.exr"))
+    np.testing.assert_array_equal(image.pixels, light[..., :1].repeat(3, axis=-1))
+    np.testing.assert_array_equal(image.alpha, light[..., 1])
+    done = vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE)
+    assert done.status == 0, done.err
 
 
 def test_several_parts_are_refused_by_name(tmp_path: Path) -> None:

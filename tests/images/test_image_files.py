@@ -60,24 +60,6 @@ def test_tiff_is_read_exactly(tmp_path: Path, channels: int, high_bit_depth: boo
     check(image_samples.write_image(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"byteorder": ">"},
-        {"bigtiff": True},
-        {"tile": (16, 16)},
-        {"compression": "zlib", "predictor": True},
-        {"planarconfig": "separate"},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_16_bit_tiffs_of_all_layouts(tmp_path: Path, options: dict[str, Any]) -> None:
-    codes = image_samples.smooth_codes(high_bit_depth=True)
-    data = np.moveaxis(codes, -1, 0) if "planarconfig" in options else codes
-    tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb", **options)
-    check(tmp_path / "in.tif", codes)
-
-
 @pytest.mark.parametrize("kind", ["bmp", "webp"])
 def test_other_formats_without_loss(tmp_path: Path, kind: str) -> None:
     codes = image_samples.smooth_codes()
@@ -195,6 +177,31 @@ def test_colour_profiles_are_preserved(tmp_path: Path, before: str, after: str) 
         assert image.info["icc_profile"] == profile
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_grayscale"),
+    [
+        ("PNG", False),
+        ("PNG", True),
+        ("TIFF", False),
+        ("TIFF", True),
+        ("JPEG", False),
+        ("JPEG", True),
+        ("WebP", False),
+    ],
+)
+def test_a_profile_of_other_colours_is_left_out(tmp_path: Path, kind: str, is_grayscale: bool) -> None:
+    """Grey images become RGB in WebP, and in a sequence where others have colours."""
+    profiles = {space: bytearray(srgb()) for space in (b"GRAY", b"RGB ")}
+    for space, profile in profiles.items():
+        profile[16:20] = space
+        Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.png", icc_profile=bytes(profile))
+        metadata = read_metadata(tmp_path / "in.png", "PNG", (32, 24))
+        image_format = ImageFormat(kind, False, is_grayscale, False)
+        content = encode_image_file(image_format, image_samples.smooth_codes(), None, metadata)
+        with Image.open(io.BytesIO(content)) as image:
+            assert ("icc_profile" in image.info) == (is_grayscale == (space == b"GRAY"))
+
+
 def test_png_chunks_are_preserved(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
@@ -219,6 +226,16 @@ def test_png_chunks_are_preserved(tmp_path: Path) -> None:
         assert image.info["Title"] == "A bridge"
         assert image.info["gamma"] == pytest.approx(1 / 2.2, abs=1e-5)
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def test_long_texts_and_profiles_are_no_damage(tmp_path: Path) -> None:
+    """As the history of an image editor, or a profile with a table of colours."""
+    codes = image_samples.smooth_codes()
+    path = image_samples.write_image(tmp_path / "in.png", codes)
+    long = zlib.compress(bytes(3 << 20))
+    chunks = [(b"zTXt", b"History\0\0" + long), (b"iCCP", b"Printer\0\0" + long)]
+    path.write_bytes(insert_chunks(path.read_bytes(), chunks))
+    np.testing.assert_array_equal(decode(path)[0], codes)
 
 
 def test_a_damaged_colour_profile_is_left_out(tmp_path: Path) -> None:
@@ -248,6 +265,19 @@ def test_exif_is_preserved_upright_and_with_the_new_size(tmp_path: Path, after: 
         result = image.getexif()
         assert (result[0x0112], result[0x010F]) == (1, "A camera")
         assert result.get_ifd(0x8769)[0xA002] == 96
+
+
+@pytest.mark.parametrize("quality", [80, 95, 100])
+def test_grain_becomes_a_jpeg(quality: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """It takes more bytes than Pillow expects."""
+    grain = np.random.default_rng(1).integers(0, 256, (300, 400, 3), np.uint8)
+    content = encode_image_file(
+        ImageFormat("JPEG", False, False, False, quality), grain, None, ImageMetadata()
+    )
+    with Image.open(io.BytesIO(content)) as image:
+        difference = np.abs(np.asarray(image).astype(int) - grain)
+    assert difference.mean() < {80: 40, 95: 10, 100: 2}[quality]
+    assert capfd.readouterr().err == ""
 
 
 @BIT_DEPTHS
@@ -360,25 +390,6 @@ def test_8_bits_among_16_are_the_same_colours() -> None:
     assert result.pixels.tolist() == [[[0, 128 * 257, 65535]]]
     assert result.alpha is not None
     assert result.alpha.tolist() == [[65535]]
-
-
-def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
-    codes = np.array([[[20000, 10000, 0, 40000]]], np.uint16)
-    tifffile.imwrite(tmp_path / "in.tif", codes, photometric="rgb", extrasamples=["assocalpha"])
-    pixels, alpha = decode(tmp_path / "in.tif")
-    assert pixels.tolist() == [[[32768, 16384, 0]]]
-    assert alpha is not None
-    assert alpha.tolist() == [[40000]]
-
-
-def test_a_second_page_is_ignored_with_a_notice(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
-        for seed in (1, 2):
-            writer.write(image_samples.smooth_codes(high_bit_depth=True, seed=seed), photometric="rgb")
-    assert probe_image(tmp_path / "in.tif").ignored_content == ("1 further page",)
-    np.testing.assert_array_equal(
-        decode(tmp_path / "in.tif")[0], image_samples.smooth_codes(high_bit_depth=True, seed=1)
-    )
 
 
 def test_rates_are_exact() -> None:

@@ -316,6 +316,32 @@ def test_keep_going_repeats_the_image_before(
     assert "f011.png" in result.warnings[0]
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 4, 20], ids=["empty", "magic", "header"])
+@pytest.mark.parametrize("until", [None, 7, 9])
+def test_keep_going_with_images_that_have_no_header(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path, kept_bytes: int, until: int | None
+) -> None:
+    """Also where the run is resumed at one of them."""
+    for number in (8, 9):
+        bad = tmp_path / "in" / f"f{number:03d}.png"
+        bad.write_bytes(bad.read_bytes()[:kept_bytes])
+    with pytest.raises(InputError, match=r"f008\.png (is empty \(0 bytes\)|is no still|cannot be read)"):
+        prepare_job(source, tmp_path / "out" / "%03d.png", OPTIONS)
+    options = replace(OPTIONS, keep_going=True)
+    if until is not None:
+        upscale(source, tmp_path / "out" / "%03d.png", options, until=until)
+    frames, _ = upscale(source, tmp_path / "out" / "%03d.png", options)
+    assert frames == COUNT - {None: 0, 7: 4, 9: 8}[until]
+    replaced = dict.fromkeys(("008.png", "009.png"), complete_run["007.png"])
+    assert contents(tmp_path / "out") == complete_run | replaced
+
+
+def test_keep_going_needs_an_intact_first_image(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "f001.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"f001\.png is empty \(0 bytes\); copy"):
+        prepare_job(source, tmp_path / "out" / "%03d.png", replace(OPTIONS, keep_going=True))
+
+
 def test_without_segments_nothing_is_published_before_the_end(
     source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:

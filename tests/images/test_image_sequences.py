@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import image_samples
 import numpy as np
@@ -73,6 +74,20 @@ def test_grey_stays_grey_and_transparency_stays(vsr: Vsr, tmp_path: Path, channe
     result = image_samples.read_codes(tmp_path / "out.png", channels, high_bit_depth=True)
     assert np.abs(result.astype(int) - expected(codes).astype(int)).max() <= 1
     assert image_samples.stored_pix_fmt(tmp_path / "out.png").startswith(image_samples.stored_pix_fmt(source))
+
+
+def test_black_text_has_no_light_fringe(vsr: Vsr, tmp_path: Path) -> None:
+    """Where little of a PNG is white inside, and fully transparent, the rest black."""
+    codes = np.zeros((24, 32, 4), np.uint8)
+    codes[:1, :4, :3] = 255
+    codes[8:16, 8:24, 3], codes[10:14, 10:22, 3] = 128, 255
+    codes[7, 7:25, :3] = 255
+    image_samples.write_image(tmp_path / "in.png", codes)
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.png", *TWICE))
+    result = image_samples.read_codes(tmp_path / "out.png", 4)
+    visible = result[result[..., 3] > 8]
+    assert visible.size
+    assert visible[:, :3].max() < 16
 
 
 def test_folders_and_wildcards_keep_the_names(vsr: Vsr, tmp_path: Path) -> None:
@@ -274,6 +289,31 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(vsr: Vsr, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "size"),
+    [(".png", (1100, 1100)), (".exr", (1100, 1100)), (".webp", (4, 1024)), (".jpg", (4, 4096))],
+)
+def test_a_size_that_a_format_cannot_hold_is_an_error_before_the_work(
+    vsr: Vsr, tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
+    Image.new("L", size).save(tmp_path / "in.png")
+    options = ("-s", "16", "-m", "bicubic", "--dry-run")
+    done = vsr("upscale", tmp_path / "in.png", tmp_path / f"out{suffix}", *options)
+    assert (done.status, "pixels are too many for" in done.err, ".tif, which" in done.err) == (1, True, True)
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.tif", *options))
+
+
+def test_filling_a_frame_with_transparency_names_formats_without(vsr: Vsr, tmp_path: Path) -> None:
+    image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes(4))
+    options = ("--size", "48x48", "--fill", "-m", "bicubic")
+    done = vsr("upscale", tmp_path / "in.png", tmp_path / "out.png", *options)
+    assert done.status == 2
+    assert "leave --fill out, or write .jpg or .bmp" in " ".join(done.err.split())
+    stderr_of(vsr("upscale", tmp_path / "in.png", tmp_path / "out.jpg", *options))
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.size == (48, 48)
+
+
 def test_options_of_videos_without_effect_are_a_notice(vsr: Vsr, tmp_path: Path) -> None:
     source = image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes())
     stderr = stderr_of(vsr("upscale", source, tmp_path / "out.png", *TWICE, "--crf", "20", "--codec", "hevc"))
@@ -289,6 +329,18 @@ def test_losses_of_a_format_are_notices(vsr: Vsr, tmp_path: Path) -> None:
     assert "JPEG has 8 bits" in stderr
     assert "transparency is dropped" in stderr
     assert "loses a little" in stderr
+
+
+def test_exif_that_jpeg_has_no_room_for_is_left_out(vsr: Vsr, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x010E] = "A camera", "x" * 70_000
+    for number in (1, 2):
+        options: dict[str, Any] = {"exif": exif} if number == 2 else {}
+        Image.fromarray(image_samples.smooth_codes()).save(tmp_path / f"{number}.png", **options)
+    err = stderr_of(vsr("upscale", tmp_path / "%d.png", tmp_path / "out" / "%d.jpg", *TWICE))
+    assert "EXIF above 64 KiB is left out" in err
+    with Image.open(tmp_path / "out" / "2.jpg") as image:
+        assert (image.size, len(image.getexif())) == ((64, 48), 0)
 
 
 def test_images_may_go_to_stdout_as_a_video(vsr: Vsr, tmp_path: Path) -> None:

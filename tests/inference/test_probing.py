@@ -68,8 +68,27 @@ def test_the_step_that_does_not_end_is_named(tmp_path, monkeypatch):
         raise subprocess.TimeoutExpired(command, options["timeout"], b'{"step": "loading it"}\n', b"")
 
     monkeypatch.setattr(child, "run_process", run)
-    with pytest.raises(ModelError, match="not end within 600 s on small frames, while loading it"):
+    with pytest.raises(ModelError, match="a step did not end within 600 s on small frames, while loading it"):
         describe_model(upscaler(tmp_path / "a.onnx"))
+
+
+def test_every_size_is_a_step_and_two_are_kept(tmp_path, monkeypatch):
+    steps, kept = [], []
+    run = OnnxRunner.run
+
+    def counted(runner, array):
+        result = run(runner, array)
+        kept.append(len(runner._compiled))
+        return result
+
+    monkeypatch.setattr(OnnxRunner, "run", counted)
+    probe(upscaler(tmp_path / "a.onnx"), "", steps.append)
+    assert steps[0] == "loading it"
+    assert {"finding its factor and sizes, at 64x64", "finding its factor and sizes, at 128x128"} <= set(
+        steps
+    )
+    assert "measuring the overlap of its tiles, at 160x160" in steps
+    assert max(kept) == 2
 
 
 def test_tiles_of_one_size_are_compared_with_each_other(tmp_path):

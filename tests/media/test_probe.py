@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -130,6 +131,88 @@ def test_audio_only_and_still_images(sample: Callable[..., Path], tmp_path: Path
     image = tmp_path / "image.png"
     media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", image)
     assert "still image" in str(probe_error(image))
+
+
+def heif(folder: Path, *, tiles: int, with_thumbnail: bool) -> Path:
+    """A photograph in HEIF (ISO/IEC 23008-12): tiles of 64x64 side by side; no grid if it is one."""
+
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(b"".join(parts))) + kind + b"".join(parts)
+
+    def full_box(kind: bytes, version: int, *parts: bytes) -> bytes:
+        return box(kind, struct.pack(">I", version << 24), *parts)
+
+    video = folder / "image.mp4"
+    media.run_ffmpeg(
+        *media.moving_pattern(1, size="64x64"),
+        *("-c:v", "libx265", "-x265-params", "log-level=none", "-tag:v", "hvc1", video),
+    )
+    content = video.read_bytes()
+    at = content.index(b"hvcC") - 4
+    decoder_configuration = content[at : at + struct.unpack(">I", content[at : at + 4])[0]]
+    at = content.index(b"mdat") - 4
+    pixels = content[at + 8 : at + struct.unpack(">I", content[at : at + 4])[0]]
+
+    primary = tiles + 1 if tiles > 1 else 1
+    coded = [*range(1, tiles + 1), *([tiles + 2] if with_thumbnail else [])]
+    items = dict.fromkeys(coded, b"hvc1") | ({primary: b"grid"} if tiles > 1 else {})
+    grid = struct.pack(">4B2H", 0, 0, 0, tiles - 1, 64 * tiles, 64)
+    references = []
+    if tiles > 1:
+        references.append(box(b"dimg", struct.pack(f">{2 + tiles}H", primary, tiles, *range(1, tiles + 1))))
+    if with_thumbnail:
+        references.append(box(b"thmb", struct.pack(">3H", tiles + 2, 1, primary)))
+    sizes = [full_box(b"ispe", 0, struct.pack(">II", width, 64)) for width in (64, 64 * tiles)]
+    of_coded = {each: struct.pack(">3B", 2, 0x81, 2) for each in coded}  # number of properties, and which
+    properties = {**dict.fromkeys(items, struct.pack(">2B", 1, 3)), **of_coded}
+
+    def meta(offset: int) -> bytes:
+        in_file = {each: struct.pack(">2HII", 0, 1, offset, len(pixels)) for each in coded}
+        places = {**dict.fromkeys(items, struct.pack(">2HII", 0, 1, 0, len(grid))), **in_file}
+        return full_box(
+            b"meta",
+            0,
+            full_box(b"hdlr", 0, bytes(4), b"pict", bytes(13)),
+            full_box(b"pitm", 0, struct.pack(">H", primary)),
+            full_box(
+                b"iloc",
+                1,
+                struct.pack(">2BH", 0x44, 0, len(items)),
+                *[struct.pack(">2H", each, int(each not in coded)) + places[each] for each in items],
+            ),
+            full_box(
+                b"iinf",
+                0,
+                struct.pack(">H", len(items)),
+                *[full_box(b"infe", 2, struct.pack(">2H", e, 0), kind, b"\0") for e, kind in items.items()],
+            ),
+            full_box(b"iref", 0, *references),
+            box(
+                b"iprp",
+                box(b"ipco", decoder_configuration, *sizes),
+                full_box(
+                    b"ipma",
+                    0,
+                    struct.pack(">I", len(items)),
+                    *[struct.pack(">H", each) + properties[each] for each in items],
+                ),
+            ),
+            box(b"idat", grid),
+        )
+
+    start = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+    path = folder / "photograph.heic"
+    path.write_bytes(start + meta(len(start) + len(meta(0)) + 8) + box(b"mdat", pixels))
+    return path
+
+
+@pytest.mark.parametrize("with_thumbnail", [False, True], ids=["alone", "thumbnail"])
+def test_tiles_of_a_photograph_are_no_video(tmp_path: Path, with_thumbnail: bool) -> None:
+    """Not one of its tiles, and not its thumbnail, is taken for the whole."""
+    path = heif(tmp_path, tiles=3, with_thumbnail=with_thumbnail)
+    assert "in tiles; convert it to PNG or JPEG first" in str(probe_error(path))
+    whole = probe(heif(tmp_path, tiles=1, with_thumbnail=with_thumbnail)).video
+    assert (whole.width, whole.height, whole.codec) == (64, 64, "hevc")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

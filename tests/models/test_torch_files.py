@@ -14,7 +14,7 @@ import pytest
 import torch_samples as samples
 from vsrcli.errors import ModelError
 from vsrcli.models.network_files import build_network, read_network_file
-from vsrcli.models.torch_pickle import read_pickled
+from vsrcli.models.torch_archive import read_pickled
 
 WRITERS = {
     "pth": samples.write_pth,

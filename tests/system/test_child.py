@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from vsrcli.errors import ModelError, NonFiniteError, OutOfMemoryError
+from vsrcli.system import processes
 from vsrcli.system.child import ChildEndedError, ChildError, ChildTimeoutError, call_in_child
 
 MODULE = """
@@ -85,6 +88,42 @@ def test_a_child_that_hangs_is_killed(call: Any, tmp_path: Path) -> None:
         step = caught.value.step
     assert step == "guessing"
     assert not psutil.pid_exists(int(pid.read_text()))
+
+
+@pytest.mark.parametrize("step_count", [1, 9])
+def test_the_time_of_a_child_counts_from_its_last_step(step_count: int, monkeypatch: Any) -> None:
+    """By a clock of its own, the child reports a step every 400 s, and answers after an hour."""
+    now = 0
+
+    class Child:
+        returncode = 0
+
+        def __enter__(self) -> Child:
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+        def kill(self) -> None:
+            pass
+
+        def communicate(self, request: str | None, timeout: float) -> tuple[str, str]:
+            nonlocal now
+            now += 400
+            if now == 3600:
+                return '{"answer": 17}\n', ""
+            steps = b"".join(b'{"step": "guessing %d"}\n' % number for number in range(now // 400))
+            shown = b"\n".join(steps.split(b"\n")[:step_count])
+            raise subprocess.TimeoutExpired("guess", timeout, shown, b"")
+
+    monkeypatch.setattr(processes, "start_process", lambda *arguments, **options: Child())
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now))
+    if step_count == 9:
+        assert call_in_child("guessing", {}, purpose="guess", timeout=600) == 17
+    else:
+        with pytest.raises(ChildTimeoutError, match=r"not end within 600 s \(while guessing 0"):
+            call_in_child("guessing", {}, purpose="guess", timeout=600)
+        assert now == 1200
 
 
 def test_modules_in_the_current_folder_are_not_run(

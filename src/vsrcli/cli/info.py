@@ -29,7 +29,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     FILE may also be an image sequence, an image, or - for stdin, which is read no further than necessary.
     """
-    from vsrcli.images.probe import probe_source
+    from vsrcli.images.sequence import probe_source
     from vsrcli.media.stdin import StdinInput
 
     with catch_signals(), StdinInput(probe_only=True) as stdin:

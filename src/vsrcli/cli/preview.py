@@ -204,7 +204,7 @@ def _default_target(source: Path) -> Path:
 
 
 def _probe_video(path: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.images.probe import probe_source
+    from vsrcli.images.sequence import probe_source
 
     source = probe_source(path, fps)
     seconds, rate = source.video.duration or source.duration, source.video.frame_rate

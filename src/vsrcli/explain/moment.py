@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.frames.pixels import fill_transparent, to_float
+from vsrcli.frames.pixels import to_float
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.source_reader import SourceReader
-from vsrcli.media.types import Frame
 from vsrcli.pipeline.preparation import open_source
 from vsrcli.system.signals import raise_if_cancelled
 
@@ -108,7 +107,7 @@ def _read_around(
         with reader.open_decoder(start=start, alpha=source.video.has_alpha, ffmpeg=ffmpeg) as decoder:
             for frame in decoder:
                 raise_if_cancelled()
-                pixels = _pixels(frame)
+                pixels = frame.fill_transparent()
                 is_cut = detector.is_cut(pixels)
                 time = frame.time - source.start
                 if time > at + _TOLERANCE and not earlier and start is not None:
@@ -136,10 +135,6 @@ def _read_around(
         return None
     frames = np.stack([*(pixels for _, pixels in earlier), *later[:after]])
     return Moment(source.path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot)
-
-
-def _pixels(frame: Frame) -> np.ndarray:
-    return frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
 
 
 def _end(reader: SourceReader) -> Fraction | None:

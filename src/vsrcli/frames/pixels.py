@@ -4,8 +4,9 @@ A network upscales R'G'B', alpha is resampled. Where a frame is transparent its 
 black), but a network would mix them into visible edges: dark fringes. So visible colours are spread into the
 transparent parts first (:func:`fill_transparent`).
 
-Files rarely say whether colours are straight or premultiplied by alpha. Premultiplied ones must stay black
-where they are transparent; they are recognized by half-transparent pixels, none of them brighter than alpha.
+Videos rarely say whether colours are straight or premultiplied by alpha. Premultiplied ones must stay black
+where they are transparent; they are recognized by pixels that are not opaque, none of them brighter than
+alpha. Images are straight by their formats' definitions.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 from vsrcli.frames.resample import resize
 
 _FULL_WEIGHT_OPACITY = 0.25  # from this opacity on, a pixel's own colour has full weight
-_HALF_TRANSPARENT = (0.1, 0.9)
+_TRANSPARENT, _HALF_TRANSPARENT = (-1.0, 0.1), (0.1, 0.9)  # opacity above the first, below the second
 _PREMULTIPLIED_TOLERANCE = 0.05  # of full range: error of a lossy codec on premultiplied colours
-_MAX_BRIGHTER_SHARE = 0.02  # of half-transparent pixels: brighter than their alpha, in premultiplied frames
+_MAX_BRIGHTER_SHARE = (
+    0.02  # of pixels that are not opaque: brighter than their alpha, in premultiplied frames
+)
 
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
@@ -31,7 +34,7 @@ def to_integer(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return np.rint(scaled, out=scaled).astype(dtype)
 
 
-def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def fill_transparent(pixels: np.ndarray, alpha: np.ndarray, *, is_straight: bool = False) -> np.ndarray:
     """Fill transparent parts of a frame with the colours around them, as input of a network.
 
     Depends on this frame alone, so that resumed work gives the same result.
@@ -39,6 +42,7 @@ def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Args:
         pixels: R'G'B' codes (H, W, 3).
         alpha: opacity (H, W), of the same type.
+        is_straight: the colours are known to be straight; otherwise they may be premultiplied.
 
     Returns:
         Codes (H, W, 3), unchanged where opacity is 25 % or more, and everywhere if premultiplied.
@@ -47,7 +51,7 @@ def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     if opacity.min() >= _FULL_WEIGHT_OPACITY:
         return pixels
     colours = to_float(pixels)
-    if _is_premultiplied(colours, opacity):
+    if not is_straight and _is_premultiplied(colours, opacity):
         return pixels
     return to_integer(pull_push_fill(colours, np.minimum(opacity / _FULL_WEIGHT_OPACITY, 1)), pixels.dtype)
 
@@ -83,11 +87,18 @@ def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _is_premultiplied(colours: np.ndarray, opacity: np.ndarray) -> bool:
-    half_transparent = (opacity > _HALF_TRANSPARENT[0]) & (opacity < _HALF_TRANSPARENT[1])
-    is_brighter = (
-        colours[half_transparent].max(axis=-1) > opacity[half_transparent] + _PREMULTIPLIED_TOLERANCE
-    )
-    return bool(is_brighter.size) and bool(is_brighter.mean() < _MAX_BRIGHTER_SHARE)
+    if _brighter_share(colours, opacity, _TRANSPARENT) >= _MAX_BRIGHTER_SHARE:
+        return False
+    return _brighter_share(colours, opacity, _HALF_TRANSPARENT, default=1) < _MAX_BRIGHTER_SHARE
+
+
+def _brighter_share(
+    colours: np.ndarray, opacity: np.ndarray, between: tuple[float, float], default: float = 0
+) -> float:
+    """Return the share of pixels brighter than their opacity, of those with such an opacity."""
+    chosen = (opacity > between[0]) & (opacity < between[1])
+    is_brighter = colours[chosen].max(axis=-1) > opacity[chosen] + _PREMULTIPLIED_TOLERANCE
+    return float(is_brighter.mean()) if is_brighter.size else default
 
 
 def _sum_blocks(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from vsrcli.images.metadata import ImageMetadata
 from vsrcli.images.tiff import encode_image
 
 JPEG_QUALITY = 95
+MAX_JPEG_EXIF_BYTES = 65527  # without its identifier; a segment's length has 16 bits
 # BT.709; grayscale has three equal channels, so any weights that sum to 1 do.
 _LUMA_WEIGHTS = (0.2126, 0.7152, 0.0722)
 _PNG_PIXEL_FORMATS = {  # of 8 and 16 bits, by channels
@@ -21,6 +22,7 @@ _PNG_PIXEL_FORMATS = {  # of 8 and 16 bits, by channels
     3: ("rgb24", "rgb48be"),
     4: ("rgba", "rgba64be"),
 }
+_MAX_SIDES = {"WebP": 16383, "JPEG": 65500}  # of the format, and of libjpeg
 _EXR_PIXEL_FORMATS = {1: "grayf32le", 3: "gbrpf32le", 4: "gbrapf32le"}
 
 
@@ -48,6 +50,13 @@ class ImageFormat:
         return f"{channels}{' and alpha' if self.has_alpha else ''} in {depth}"
 
 
+def can_encode_size(file_format: str, width: int, height: int) -> bool:
+    """Whether images of this size can be written in a format."""
+    if file_format in ("PNG", "EXR"):  # libavcodec's limit (av_image_check_size2), of any pixel format
+        return (8 * width + 1024) * (height + 128) < 2**31 - 1
+    return max(width, height) <= _MAX_SIDES.get(file_format, 2**31 - 1)
+
+
 def encode_image_file(
     image_format: ImageFormat, pixels: np.ndarray, alpha: np.ndarray | None, metadata: ImageMetadata
 ) -> bytes:
@@ -67,9 +76,10 @@ def encode_image_file(
     codes = _to_bit_depth(pixels, image_format.is_high_bit_depth)
     if image_format.is_grayscale:
         codes = np.rint(codes @ np.array(_LUMA_WEIGHTS)).astype(codes.dtype)[..., None]
-        if metadata.icc is not None and metadata.icc[16:20] == b"RGB ":  # such a profile would be invalid
-            chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"iCCP")
-            metadata = replace(metadata, icc=None, chunks=chunks)
+    other_space = b"RGB " if image_format.is_grayscale else b"GRAY"
+    if metadata.icc is not None and metadata.icc[16:20] == other_space:  # such a profile would be invalid
+        chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"iCCP")
+        metadata = replace(metadata, icc=None, chunks=chunks)
     if image_format.has_alpha:
         assert alpha is not None
         opacity = _to_bit_depth(alpha, image_format.is_high_bit_depth)
@@ -142,16 +152,37 @@ def _encode_tiff(codes: np.ndarray, image_format: ImageFormat, metadata: ImageMe
 def _encode_with_pillow(codes: np.ndarray, image_format: ImageFormat, metadata: ImageMetadata) -> bytes:
     from PIL import Image
 
-    out = io.BytesIO()
     image = Image.fromarray(codes if codes.shape[2] > 1 else codes[..., 0])
     options: dict[str, Any] = {"dpi": metadata.dpi} if metadata.dpi and image_format.format != "WebP" else {}
     if image_format.format in ("JPEG", "WebP"):
         options |= {"icc_profile": metadata.icc} if metadata.icc else {}
         options |= {"exif": b"Exif\0\0" + metadata.exif} if metadata.exif else {}
     if image_format.format == "JPEG":
-        options |= {"quality": image_format.quality or JPEG_QUALITY, "subsampling": 0, "optimize": True}
+        if metadata.exif and len(metadata.exif) > MAX_JPEG_EXIF_BYTES:
+            del options["exif"]
+        return _encode_jpeg(image, image_format.quality or JPEG_QUALITY, options)
     if image_format.format == "WebP":
         lossless = {"lossless": True, "exact": True}
         options |= lossless if image_format.quality is None else {"quality": image_format.quality}
-    image.save(out, image_format.format.upper(), **options)
+    return _save(image, image_format.format, options)
+
+
+def _encode_jpeg(image: Any, quality: int, options: dict[str, Any]) -> bytes:
+    """Return a JPEG with Huffman tables of its own, a sixth smaller, if that fits into Pillow's buffer.
+
+    The buffer is for a whole image of usual size. Grain takes more, and would be an error.
+    """
+    from PIL import ImageFile
+
+    options |= {"quality": quality, "subsampling": 0}
+    content = _save(image, "JPEG", options)
+    buffer_bytes = image.width * image.height * (2 if quality >= 95 else 1)
+    if len(content) > max(buffer_bytes, ImageFile.MAXBLOCK):
+        return content
+    return _save(image, "JPEG", {**options, "optimize": True})
+
+
+def _save(image: Any, file_format: str, options: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    image.save(out, file_format.upper(), **options)
     return out.getvalue()

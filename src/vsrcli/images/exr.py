@@ -84,13 +84,7 @@ def find_truncation(content: bytes) -> str | None:
     a table of block offsets, which ends where the first block starts. Only ZIP blocks have a checksum.
     """
     try:
-        *_, end = (end_offset for *_, end_offset in _attribute_spans(content))
-        is_tiled = struct.unpack("<I", content[4:8])[0] & _TILED_FLAG
-        table_start, first_block, offsets = end + 1, len(content), []
-        while table_start + 8 * len(offsets) < first_block:
-            offset = struct.unpack_from("<Q", content, table_start + 8 * len(offsets))[0]
-            offsets.append(offset)
-            first_block = min(first_block, offset)
+        is_tiled, table_start, offsets = _block_table(content)
         block_header_bytes = 20 if is_tiled else 8  # its position in the image, and its size
         starts = [offset + block_header_bytes for offset in offsets]
         ends = [start + struct.unpack_from("<I", content, start - 4)[0] for start in starts]
@@ -99,6 +93,35 @@ def find_truncation(content: bytes) -> str | None:
     if not offsets or min(offsets) < table_start or max(ends) > len(content):
         return "some of its blocks are missing"
     return None if is_tiled else _find_damaged_block(content, offsets)
+
+
+def move_to_origin(content: bytes) -> bytes:
+    """Return an intact file with its display window moved to 0,0, where ffmpeg's decoder takes it to be."""
+    spans = {name: start for name, start, _ in _attribute_spans(content)}
+    left, top = struct.unpack_from("<2i", content, spans["displayWindow"])
+    if left == top == 0:
+        return content
+    moved = bytearray(content)
+    for name in ("displayWindow", "dataWindow"):
+        x1, y1, x2, y2 = struct.unpack_from("<4i", content, spans[name])
+        struct.pack_into("<4i", moved, spans[name], x1 - left, y1 - top, x2 - left, y2 - top)
+    is_tiled, _, offsets = _block_table(content)
+    for offset in () if is_tiled else offsets:  # tiles are counted from the data window
+        row = struct.unpack_from("<i", content, offset)[0]
+        struct.pack_into("<i", moved, offset, row - top)
+    return bytes(moved)
+
+
+def _block_table(content: bytes) -> tuple[bool, int, list[int]]:
+    """Return whether blocks are tiles, where the table of their offsets begins, and the offsets."""
+    *_, end = (end_offset for *_, end_offset in _attribute_spans(content))
+    is_tiled = bool(struct.unpack("<I", content[4:8])[0] & _TILED_FLAG)
+    table_start, first_block, offsets = end + 1, len(content), []
+    while table_start + 8 * len(offsets) < first_block:
+        offset = struct.unpack_from("<Q", content, table_start + 8 * len(offsets))[0]
+        offsets.append(offset)
+        first_block = min(first_block, offset)
+    return is_tiled, table_start, offsets
 
 
 def _find_damaged_block(content: bytes, offsets: list[int]) -> str | None:

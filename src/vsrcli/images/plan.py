@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.frames.geometry import Geometry
-from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat
+from vsrcli.images.encoding import JPEG_QUALITY, MAX_JPEG_EXIF_BYTES, ImageFormat, can_encode_size
+from vsrcli.images.metadata import read_metadata
 from vsrcli.images.naming import FORMAT_BY_EXTENSION, ImageTarget, OutputNaming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
 from vsrcli.media import alpha, color
@@ -68,12 +69,18 @@ def plan_images(
         ffmpeg: decodes videos.
 
     Raises:
+        OutputError: the format cannot hold images of this size.
         UsageError: an option that does not fit the format or the source.
     """
     naming = images.naming
     options = apply_preset(options.required.encode_preset, options.required)
     file_format = FORMAT_BY_EXTENSION[naming.suffix.lower()]
     video = source.video
+    if not can_encode_size(file_format, geometry.width, geometry.height):
+        raise OutputError(
+            f"{naming.path}: {geometry.width}x{geometry.height} pixels are too many for {file_format}; write "
+            ".tif, which takes them, or choose a smaller size"
+        )
     if file_format == "EXR" and video.color.transfer in _HDR_TRANSFERS:
         raise UsageError(
             f"{naming.path}: EXR holds linear light, and {video.color.transfer} is not converted to it; "
@@ -219,6 +226,11 @@ def _notices(
         yield "codes are taken to be on the sRGB curve, and written as linear light"
     if file_format == "JPEG" and not (images is not None and images.is_lossy):
         yield f"JPEG loses a little (quality {image_format.quality}); PNG, TIFF and WebP do not"
+    if images is not None and file_format == "JPEG" and images.format in ("PNG", "WebP"):
+        size = (video.width, video.height)
+        exif = (read_metadata(file, images.format, size).exif or b"" for file in images.files)
+        if any(len(each) > MAX_JPEG_EXIF_BYTES for each in exif):
+            yield "EXIF above 64 KiB is left out: JPEG has no room for it (PNG and WebP have)"
     if video.color.transfer in _HDR_TRANSFERS and file_format != "PNG":
         yield f"{file_format} cannot say that its codes are HDR ({video.color.transfer}); PNG can"
     video_options = {"--codec": options.codec, "--crf": options.crf, "-e preset": options.preset}

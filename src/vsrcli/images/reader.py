@@ -21,7 +21,8 @@ import numpy as np
 
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.images import exr, tiff
-from vsrcli.images.probe import open_pillow, probe_image, probe_source
+from vsrcli.images.probe import open_pillow, probe_image
+from vsrcli.images.sequence import probe_source
 from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
 from vsrcli.media.decoder import Decoder
@@ -30,10 +31,12 @@ from vsrcli.media.types import Frame, ImageSequence
 from vsrcli.system.files import sampled_sha256
 
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
-_EXR_PLANES = {  # indices of the planes with R, G, B and alpha
-    "gbrp": (2, 0, 1),
-    "gbrap": (2, 0, 1, 3),
-    "gray": (0,),
+_EXR_PLANES = {  # indices of the planes with R, G, B (or grey) and alpha
+    ("gbrp", False): (2, 0, 1),
+    ("gbrap", False): (2, 0, 1, 3),
+    ("gbrap", True): (0, 3),
+    ("gray", True): (0,),
+    ("ya", True): (0,),  # both channels in one
 }
 
 
@@ -94,7 +97,7 @@ def _decode_error(path: Path, error: BaseException) -> DecodeError:
 
 def _decode(content: bytes, info: ImageInfo) -> tuple[np.ndarray, np.ndarray | None]:
     if info.format == "EXR":
-        return _split_alpha(_decode_exr(content), info.is_grayscale)
+        return _split_alpha(_decode_exr(content, info.is_grayscale), info.is_grayscale)
     if info.bit_depth == 8:
         return _split_alpha(_decode_with_pillow(content, info), info.is_grayscale)
     if info.format == "PNG":
@@ -115,26 +118,28 @@ def _decode_with_pillow(content: bytes, info: ImageInfo) -> np.ndarray:
         mode = _PILLOW_MODES.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
-        associated = info.format == "TIFF" and image.tag_v2.get(338) == (tiff.ASSOCIATED_ALPHA,)
+        is_associated = image.mode in ("La", "RGBa")  # Pillow itself divides RGB, not grey
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return tiff.unassociate_alpha(pixels) if associated and pixels.shape[2] in (2, 4) else pixels
+    return tiff.unassociate_alpha(pixels) if is_associated else pixels
 
 
-def _decode_exr(content: bytes) -> np.ndarray:
-    """Decode an EXR to (H, W, channels), float32."""
+def _decode_exr(content: bytes, is_grayscale: bool) -> np.ndarray:
+    """Decode an EXR to (H, W, channels), float32: R, G and B or grey, and alpha if it has it."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
-    frame = decode_image(content, "exr", {"err_detect": "explode"})
+    frame = decode_image(exr.move_to_origin(content), "exr", {"err_detect": "explode"})
     pix_fmt = frame.format.name
     dtype = np.dtype("<f2") if "f16" in pix_fmt else np.dtype("<f4")
-    order = _EXR_PLANES.get(pix_fmt.split("f")[0])
+    kind = pix_fmt.split("f")[0]
+    order, channels = _EXR_PLANES.get((kind, is_grayscale)), 2 if kind == "ya" else 1
     if order is None or not pix_fmt.endswith("le") or max(order) >= len(frame.planes):
         raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not supported")
     planes = [
-        np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width] for at in order
+        np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width * channels]
+        for at in order
     ]
-    return np.stack(planes, axis=-1).astype(np.float32)
+    return np.stack(planes, axis=-1).reshape(frame.height, frame.width, -1).astype(np.float32)
 
 
 def _apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -206,7 +211,7 @@ class ImageSequenceDecoder(Decoder):
                     raise
                 replaced.append(self._sequence.files[index].name)
             self.frame_count += 1
-            yield Frame(image.pixels, index, video.time_base, image.alpha)
+            yield Frame(image.pixels, index, video.time_base, image.alpha, is_straight=True)
         if replaced:
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
             self.warnings.append(f"{len(replaced)} damaged images are replaced by the ones before: {names}")
@@ -230,9 +235,11 @@ def read_image_of(sequence: ImageSequence, index: int) -> Image:
     return read_image(file, info)
 
 
-def open_reader(path: Path, frame_rate: Fraction | None, target: Path | None = None) -> SourceReader:
-    """Probe a path and return the reader of what it means, see :func:`~vsrcli.images.probe.probe_source`."""
-    source = probe_source(path, frame_rate, target)
+def open_reader(
+    path: Path, frame_rate: Fraction | None, target: Path | None = None, *, keep_going: bool = False
+) -> SourceReader:
+    """Return the reader of what a path means, see :func:`~vsrcli.images.sequence.probe_source`."""
+    source = probe_source(path, frame_rate, target, keep_going=keep_going)
     return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
 
 

@@ -1,8 +1,8 @@
 """Probe TIFF files, read their 16-bit pixels, and call ffmpeg's image codecs on bytes.
 
-tifffile reads every layout, but of the compressions only zlib's without a further package; ffmpeg's decoder
-knows LZW and PackBits. ffmpeg's codecs are called by name and given bytes, so that no file can make a demuxer
-open another one.
+tifffile reads every layout, but of the compressions only zlib's and PackBits without a further package;
+ffmpeg's decoder knows LZW, too, but ignores tiles, without an error. ffmpeg's codecs are called by name and
+given bytes, so that no file can make a demuxer open another one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from vsrcli.errors import InputError
 from vsrcli.images.types import ImageInfo, first_line, oriented_size, parse_orientation
 from vsrcli.media.safety import MAX_PIXELS
 
-ASSOCIATED_ALPHA = 1  # value of ExtraSamples: alpha by which colours are multiplied
+_ASSOCIATED_ALPHA = 1  # value of ExtraSamples: alpha by which colours are multiplied
 _MAX_EXTRA_CHANNELS = 5  # channels other than the colours
-_UNCOMPRESSED, _DEFLATE = 1, (8, 32946)  # compressions
+_UNCOMPRESSED, _LZW, _PACKBITS, _DEFLATE = 1, 5, 32773, (8, 32946)  # compressions
 
 
 def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
@@ -59,6 +59,13 @@ def _page_info(page: Any, path: Path) -> ImageInfo:
             f"{path}: {bit_depth}-bit {numbers} TIFF in {page.photometric.name} is not supported; convert it "
             "to 8 or 16 bits in RGB or grey, or float to EXR"
         )
+    if bit_depth == 16 and not (_is_for_tifffile(page) or _is_for_ffmpeg(page)):
+        compression = getattr(page.compression, "name", str(page.compression))
+        layout = ", in this layout (tiles, planes or BigTIFF)," if page.compression == _LZW else ""
+        raise InputError(
+            f"{path}: 16-bit TIFF with {compression} compression{layout} is not supported; convert it first "
+            "(magick IN -compress zip OUT)"
+        )
     color_channels = {"grey": 1, "palette": 1, "rgb": 3}[color_model]
     if not color_channels <= samples <= color_channels + _MAX_EXTRA_CHANNELS:
         raise InputError(f"{path}: TIFF of {samples} channels is not supported; convert it to RGB first")
@@ -78,6 +85,15 @@ def _page_info(page: Any, path: Path) -> ImageInfo:
     )
 
 
+def _is_for_ffmpeg(page: Any) -> bool:
+    has_plain_layout = not page.is_tiled and int(page.planarconfig) == 1 and not page.parent.is_bigtiff
+    return has_plain_layout and int(page.compression) in (_LZW, _PACKBITS)
+
+
+def _is_for_tifffile(page: Any) -> bool:
+    return int(page.compression) in (_UNCOMPRESSED, _PACKBITS, *_DEFLATE)
+
+
 def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
     """Return the codes of the first page: uint16 (H, W, channels), alpha last and straight.
 
@@ -91,31 +107,45 @@ def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
         ends = [offset + size for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends) > len(content):
             raise ValueError("it ends before its pixels")
-        if int(page.compression) in (_UNCOMPRESSED, *_DEFLATE):
-            if int(page.compression) in _DEFLATE:
-                _check_deflated_sizes(content, page)
+        by_ffmpeg = _is_for_ffmpeg(page)  # PackBits, too: tifffile's decoder takes much memory
+        if by_ffmpeg:
+            pixels = frame_to_array(decode_image(content, "tiff"))
+        else:
+            _check_unpacked_sizes(content, page)
             pixels = page.asarray().reshape(page.shape)
             if page.axes.startswith("S"):
                 pixels = np.moveaxis(pixels, 0, -1)
-        else:  # tifffile would need a further package
-            pixels = frame_to_array(decode_image(content, "tiff"))
         is_inverted = int(page.photometric) == 0
-        is_associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED_ALPHA]
+        is_associated = [int(each) for each in page.extrasamples][:1] == [_ASSOCIATED_ALPHA]
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     pixels = np.ascontiguousarray(pixels, np.uint16)
-    if is_inverted and int(page.compression) in (_UNCOMPRESSED, *_DEFLATE):
+    if is_inverted and not by_ffmpeg:
         pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=-1)
     color_channels = 1 if info.is_grayscale else 3
     pixels = pixels[..., : color_channels + 1] if info.has_alpha else pixels[..., :color_channels]
     return unassociate_alpha(pixels) if is_associated and info.has_alpha else pixels
 
 
-def _check_deflated_sizes(content: bytes, page: Any) -> None:
+def _check_unpacked_sizes(content: bytes, page: Any) -> None:
     """Raise ValueError if a strip or tile is damaged, or has more data than pixels: a decompression bomb."""
     max_bytes = math.prod(page.chunks) * 2
+    is_intact = {_PACKBITS: _unpacks_within, **dict.fromkeys(_DEFLATE, inflates_within)}.get(
+        int(page.compression), lambda data, max_bytes: True
+    )
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if not inflates_within(content[offset : offset + size], max_bytes):
+        if not is_intact(content[offset : offset + size], max_bytes):
             raise ValueError(f"its data at byte {offset} are damaged")
+
+
+def _unpacks_within(data: bytes, max_bytes: int) -> bool:
+    """Whether complete PackBits data (TIFF 6.0, section 9) become at most ``max_bytes`` bytes."""
+    offset, size = 0, 0
+    while offset < len(data):
+        code = data[offset]
+        literal = code + 1 if code < 128 else 0
+        size += literal or (257 - code if code > 128 else 0)
+        offset += 1 + (literal or code > 128)
+    return offset == len(data) and size <= max_bytes
 
 
 def inflates_within(data: bytes, max_bytes: int) -> bool:

@@ -22,13 +22,16 @@ from vsrcli.inference.network_runner import (
     RuntimeRefusedError,
     UnusableError,
     installed_runtimes,
+    moving_picture,
     read_interface,
 )
 from vsrcli.models.imported import UNKNOWN_BYTES_PER_PIXEL, ModelDescription, NetworkFile, input_shape
+from vsrcli.system.resources import peak_memory, reset_peak_memory
 from vsrcli.system.text import last_line
 
 MAX_TILE_ERROR = 1e-3
-_RESEMBLANCE = 20.0  # dB
+_RESEMBLANCE, _CLOSE, _UNCHANGED = 20.0, 30.0, 50.0  # dB of a result that is possible, good, and untouched
+_MUCH_BETTER = 6.0  # dB
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _TILE_STARTS = (61, 62, 68, 88, 16, 32, 64)  # for _MULTIPLES: of no other usual side of blocks, as 56 is of 7
 _OVERLAPS = (8, 16, 24, 32, 40, 48, 64)
@@ -53,7 +56,7 @@ class NetworkProbe:
     """
 
     def __init__(self, path: Path, sha256: str, file: NetworkFile, on_step: Callable[[str], None]) -> None:
-        self.path, self.file, self._on_step = path, file, on_step
+        self.path, self.file, self._on_step, self._step = path, file, on_step, ""
         self.found = read_interface(file, sha256)
         self._runtimes = installed_runtimes() if file.format == "onnx" else []
         self._runner: OnnxRunner | KerasRunner | None = None
@@ -65,7 +68,7 @@ class NetworkProbe:
             UnusableError: it is no upscaler, or does not run.
         """
         self._load()
-        self._on_step("measuring the overlap of its tiles")
+        self._begin("measuring the overlap of its tiles")
         if self.found.fixed_size:
             self._find_overlap_of_fixed(*self.found.fixed_size)
         else:
@@ -79,7 +82,7 @@ class NetworkProbe:
         stated, refused = self.found, ""
         for runtime in self._runtimes or [""]:
             self.found = replace(stated, notices=(refused,) if refused else ())
-            self._on_step("loading it")
+            self._begin("loading it")
             try:
                 if self._runtimes:
                     self._runner = OnnxRunner(self.path, self.file, runtime)
@@ -100,7 +103,17 @@ class NetworkProbe:
 
     def run(self, frames: np.ndarray) -> np.ndarray:
         """Return the result (H, W, C) for frames (T, H, W, 3)."""
-        return from_network(self.found, self._loaded.run(to_network(self.found, frames)))
+        height, width = frames.shape[1:3]
+        return from_network(self.found, self._compute(to_network(self.found, frames), height, width))
+
+    def _begin(self, step: str) -> None:
+        self._step = step
+        self._on_step(step)
+
+    def _compute(self, array: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Return the raw result; a large network may take minutes for each size."""
+        self._on_step(f"{self._step}, at {width}x{height}")
+        return self._loaded.run(array)
 
     def _find_output(self) -> None:
         """Find the first output that resembles the frame, with its sizes and range."""
@@ -110,9 +123,9 @@ class NetworkProbe:
             if number:
                 self.found = replace(stated, output_name=self.file.outputs[number].name)
             try:
-                self._on_step("finding its factor and sizes")
+                self._begin("finding its factor and sizes")
                 self._find_sizes()
-                self._on_step("finding its range of values")
+                self._begin("finding its range of values")
                 self._find_range()
             except UnusableError as error:
                 failures.append(error)
@@ -124,7 +137,7 @@ class NetworkProbe:
         """Return the sides of the result, or None if the network fails at this size."""
         shape = input_shape(self.found, height, width)
         try:
-            raw = self._loaded.run(np.full(shape, 0.5, np.float32))
+            raw = self._compute(np.full(shape, 0.5, np.float32), height, width)
         except Exception as error:  # of a runtime, in many classes
             self._failure = last_line(error)
             return None
@@ -142,9 +155,9 @@ class NetworkProbe:
     def _find_sizes(self) -> None:
         """Find factor, margin, multiple and least side."""
         if fixed := self.found.fixed_size:
-            before = _reset_peak()
+            before = reset_peak_memory()
             result = self._try(*fixed)
-            if before and (grown := _peak_memory() - before) > 0:
+            if before and (grown := peak_memory() - before) > 0:
                 bytes_per_pixel = math.ceil(1.25 * grown / math.prod(fixed))
                 self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel)
             if result is None:
@@ -182,21 +195,35 @@ class NetworkProbe:
         return scale
 
     def _find_range(self) -> None:
-        """Find value range and order by whether the result resembles the picture."""
+        """Find value range and order by how much the result resembles the picture.
+
+        The first one that is close is taken. A less close one may be chance: a network for 0 to 255 can be
+        fair on values up to 1, nearly black to it. Then another is taken if much better, but not the frame
+        itself: to values up to 255, networks for 0 to 1 that normalize their features add next to nothing.
+        """
         height, width = self.found.fixed_size or (64, 64)
         frames = moving_picture(height, width, self.found.frames)
-        measured = {}
+        measured, resembling = [], {}
         for bgr in (False, True) if self.found.kind != "luma" else (False,):
             for white in (1.0, 255.0):
                 self.found = replace(self.found, value_range=white, bgr=bgr)
                 result = self.run(frames)
-                likeness = [self._likeness(result, frame) for frame in frames]
-                centre = likeness[len(frames) // 2]
-                measured[white, bgr] = centre
-                if centre > _RESEMBLANCE and centre == max(likeness):
-                    return
-        best = max(measured.values())
-        raise UnusableError(f"its result does not resemble the frame ({best:.1f} dB at best): no upscaler?")
+                of_frames = [self._likeness(result, frame) for frame in frames]
+                centre = of_frames[len(frames) // 2]
+                measured.append(centre)
+                if centre > _RESEMBLANCE and centre == max(of_frames):
+                    resembling[white, bgr] = centre
+        if not resembling:
+            best = max(measured)
+            raise UnusableError(
+                f"its result does not resemble the frame ({best:.1f} dB at best): no upscaler?"
+            )
+        chosen, first = next(iter(resembling.items()))
+        if first < _CLOSE:
+            possible = {each: likeness for each, likeness in resembling.items() if likeness < _UNCHANGED}
+            enough = max(possible.values()) - _MUCH_BETTER
+            chosen = next(each for each, likeness in possible.items() if likeness >= enough)
+        self.found = replace(self.found, value_range=chosen[0], bgr=chosen[1])
 
     def _likeness(self, result: np.ndarray, frame: np.ndarray) -> float:
         """Return the PSNR of a result, shrunk to the frame's size."""
@@ -226,9 +253,9 @@ class NetworkProbe:
         self.run(frames[:, :tile, :tile])
         seconds = time.perf_counter() - start
         bytes_per_pixel = UNKNOWN_BYTES_PER_PIXEL
-        before = _reset_peak()
+        before = reset_peak_memory()
         complete = self.run(frames).clip(0, 1)
-        if before and (grown := _peak_memory() - before) > 0:
+        if before and (grown := peak_memory() - before) > 0:
             bytes_per_pixel = math.ceil(1.25 * grown / whole**2)
         self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel, seconds_per_pixel=seconds / tile**2)
         rows, columns = part.shape[:2]
@@ -364,41 +391,3 @@ class NetworkProbe:
 
 def _up_to(error: float) -> str:
     return f"by up to {255 * error:.1f} codes of 8 bits"
-
-
-def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
-    """Return frames (T, H, W, 3) of a picture that moves by 3 pixels a frame: colours, edges and texture."""
-    random = np.random.default_rng(17)
-    full = width + 3 * (frames - 1)
-    y, x = np.mgrid[:height, :full].astype(np.float32)
-    picture = np.empty((height, full, 3), np.float32)
-    for channel, level in enumerate((0.65, 0.45, 0.25)):
-        plane = level + 0.2 * (y / height - 0.5) + 0.2 * (x / full - 0.5)  # parts differ in their mean
-        for size in (64, 32, 16, 8):
-            angle, phase = random.uniform(0, 2 * np.pi, 2)
-            wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / size + phase)
-            plane += 0.002 * size * wave
-        picture[..., channel] = plane
-    for _ in range(12):
-        row, column = random.uniform(0, height), random.uniform(0, full)
-        inside = np.hypot(y - row, x - column) < random.uniform(4, 14)
-        picture[inside] = 0.5 * picture[inside] + 0.5 * random.uniform(0.1, 0.9, 3).astype(np.float32)
-    picture = picture.clip(0, 1)
-    starts = range(0, full - width + 1, 3)
-    return np.stack([picture[:, start : start + width] for start in starts])
-
-
-def _reset_peak() -> int:
-    """Start a new measurement of peak memory; return today's bytes, 0 if the system cannot tell."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return _peak_memory()
-    except OSError:
-        return 0
-
-
-def _peak_memory() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) << 10
-    raise OSError("no VmHWM")

@@ -1,4 +1,4 @@
-"""What the inputs of somebody else's network say it takes, and its raw results, for probing it.
+"""What the inputs of somebody else's network say it takes, frames to probe it, and its raw results.
 
 Names and shapes in files lie, so nothing is believed but the numbers of channels and fixed sides.
 """
@@ -18,8 +18,10 @@ import numpy as np
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.models.imported import ModelDescription, NetworkFile, TensorInfo
 from vsrcli.models.network_files import build_network
+from vsrcli.system.resources import release_free_memory
 from vsrcli.system.text import last_line
 
+_KEPT_SIZES = 2  # a large network takes gigabytes for each
 NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
@@ -109,6 +111,39 @@ def installed_runtimes() -> list[str]:
     return found
 
 
+def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
+    """Return frames (T, H, W, 3) of a picture that moves by 3 pixels a frame: colours, edges and texture."""
+    random = np.random.default_rng(17)
+    full = width + 3 * (frames - 1)
+    y, x = np.mgrid[:height, :full].astype(np.float32)
+    picture = np.empty((height, full, 3), np.float32)
+    for channel, level in enumerate((0.65, 0.45, 0.25)):
+        plane = level + 0.2 * (y / height - 0.5) + 0.2 * (x / full - 0.5)  # parts differ in their mean
+        for size in (64, 32, 16, 8):
+            angle, phase = random.uniform(0, 2 * np.pi, 2)
+            wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / size + phase)
+            plane += 0.002 * size * wave
+        picture[..., channel] = plane
+    for _ in range(12):
+        row, column = random.uniform(0, height), random.uniform(0, full)
+        inside = np.hypot(y - row, x - column) < random.uniform(4, 14)
+        picture[inside] = 0.5 * picture[inside] + 0.5 * random.uniform(0.1, 0.9, 3).astype(np.float32)
+    picture = picture.clip(0, 1)
+    starts = range(0, full - width + 1, 3)
+    return np.stack([picture[:, start : start + width] for start in starts])
+
+
+def _keep(compiled: dict[tuple[int, ...], Any], shape: tuple[int, ...], network: Any) -> None:
+    """Add a network that was compiled for a shape; forget those before the last two.
+
+    Their memory goes back to the system: what is free here would hide what later runs take.
+    """
+    compiled[shape] = network
+    while len(compiled) > _KEPT_SIZES:
+        del compiled[next(iter(compiled))]
+        release_free_memory()
+
+
 class OnnxRunner:
     """An ONNX file on a runtime.
 
@@ -161,7 +196,7 @@ class OnnxRunner:
             graph = self._model.clone()
             graph.reshape(list(array.shape))
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled[array.shape] = self._core.compile_model(graph, "CPU", exact)
+            _keep(self._compiled, array.shape, self._core.compile_model(graph, "CPU", exact))
         return np.array(self._compiled[array.shape](array)[self.output], np.float32)
 
 
@@ -198,5 +233,5 @@ class KerasRunner:
             spec = TensorSpec((1, *array.shape), "float32")
             graph = optimize_graph(trace(self._network, (spec,)))
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled[array.shape] = openvino_core().compile_model(graph, "CPU", exact)
+            _keep(self._compiled, array.shape, openvino_core().compile_model(graph, "CPU", exact))
         return np.array(self._compiled[array.shape](array[:, None])[0], np.float32)

@@ -29,8 +29,8 @@ from vsrcli.system.child import (
     report_step,
 )
 
-PROBING_VERSION = 5
-TIME_LIMIT = 600.0  # seconds, of a child
+PROBING_VERSION = 6
+TIME_LIMIT = 600.0  # seconds, of each step of a child
 _FILE = "description.json"
 
 
@@ -94,7 +94,7 @@ def _probe_in_child(path: Path, sha256: str, file: NetworkFile) -> dict[str, Any
         return call_in_child(__name__, request, purpose=f"try {path.name}", timeout=TIME_LIMIT)
     except ChildTimeoutError as error:
         step = f", while {error.step}" if error.step else ""
-        reason, details = f"it did not end within {TIME_LIMIT:.0f} s on small frames{step}", error.details
+        reason, details = f"a step did not end within {TIME_LIMIT:.0f} s on small frames{step}", error.details
     except ChildEndedError as error:
         reason = f"the process that tried it ended with {error.status}; {format_interface(file)}"
         details = error.details

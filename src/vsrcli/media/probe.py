@@ -130,12 +130,20 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
-    """Return the default video stream, or else the first one, ignoring covers and thumbnails."""
+    """Return the default video stream, else the first one, ignoring covers, thumbnails and parts of others.
+
+    Of a HEIF photograph in tiles, each tile is a part; its thumbnail or gain map is no default stream.
+    """
+    streams = container.streams.video
+    parts = [stream for stream in streams if _has_disposition(stream, "dependent")]
     candidates = [
         stream
-        for stream in container.streams.video
-        if not _is_cover(stream) and stream.codec_context is not None
+        for stream in streams
+        if not _is_cover(stream) and stream not in parts and stream.codec_context is not None
     ]
+    is_mov = container.format.name.startswith("mov,")
+    if parts and is_mov and not any(_has_disposition(each, "default") for each in candidates):
+        raise InputError(f"{path} is a HEIF photograph in tiles; convert it to PNG or JPEG first")
     if not candidates:
         undecodable = [stream for stream in container.streams.video if not _is_cover(stream)]
         if undecodable:

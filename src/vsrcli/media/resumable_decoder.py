@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from vsrcli.errors import DecodeError
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.threads import Prefetcher, queue_depth
@@ -100,7 +100,7 @@ class ResumableDecoder:
     def _starts_at_resume_point(self, frames: Iterator[Frame]) -> bool:
         try:
             return self._is_resume_frame(next(frames))
-        except (StopIteration, DecodeError):
+        except (StopIteration, InputError):  # also an image that is damaged
             return False
 
     def _skip_to_resume_point(self, frames: Iterator[Frame]) -> Generator[Frame]:

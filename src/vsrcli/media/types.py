@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vsrcli.frames.pixels import fill_transparent
+
 
 @dataclass(frozen=True)
 class Color:
@@ -254,13 +256,22 @@ class Frame:
         pts: presentation time in units of ``time_base``; exact, never rounded through floats.
         time_base: unit of ``pts`` in seconds.
         alpha: opacity, shape (height, width), the same type as ``pixels`` (0: transparent, its maximum:
-            opaque); None where transparency was not requested. Colours are straight, not premultiplied.
+            opaque); None where transparency was not requested.
+        is_straight: whether colours are known not to be multiplied by alpha, as those of images; of videos,
+            :mod:`vsrcli.frames.pixels` finds out.
     """
 
     pixels: np.ndarray
     pts: int
     time_base: Fraction
     alpha: np.ndarray | None = None
+    is_straight: bool = False
+
+    def fill_transparent(self) -> np.ndarray:
+        """Return the pixels as input of a network, see :func:`vsrcli.frames.pixels.fill_transparent`."""
+        if self.alpha is None:
+            return self.pixels
+        return fill_transparent(self.pixels, self.alpha, is_straight=self.is_straight)
 
     @property
     def time(self) -> Fraction:

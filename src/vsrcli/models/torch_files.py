@@ -14,7 +14,7 @@ from vsrcli.models.imported import NetworkFile, TensorInfo
 from vsrcli.models.recognition import Recognition, UnsuitableError, guess, recognise
 from vsrcli.models.safetensors import is_safetensors, read_safetensors
 from vsrcli.models.tensors import StoredTensor, require_room
-from vsrcli.models.torch_pickle import MOST_NESTED, read_pickled
+from vsrcli.models.torch_archive import MOST_NESTED, read_pickled
 
 if TYPE_CHECKING:
     import keras

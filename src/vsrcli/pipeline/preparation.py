@@ -16,8 +16,8 @@ from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.geometry import choose_geometry
 from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, parse_target
 from vsrcli.images.plan import check_images, plan_images
-from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
+from vsrcli.images.sequence import video_notices
 from vsrcli.inference.engine_plan import EnginePlan, plan_engine
 from vsrcli.inference.looks import LOOKS, SHARP, describe_look, requested_look
 from vsrcli.inference.selection import (
@@ -148,7 +148,9 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         container = choose_container(target, options.encode.format, ffmpeg)
     for_y4m = container is not None and container.video_only
     fps_required = options.fps is not None and "fps" not in options.encode.optional
-    reader = open_source(source, options.fps, target, fps_required=fps_required)
+    reader = open_source(
+        source, options.fps, target, fps_required=fps_required, keep_going=options.keep_going
+    )
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
@@ -184,6 +186,7 @@ def open_source(
     target: Path | None = None,
     *,
     fps_required: bool = True,
+    keep_going: bool = False,
 ) -> SourceReader:
     """Probe a video, an image sequence or stdin, and return the reader that fits.
 
@@ -192,13 +195,16 @@ def open_source(
         fps: frame rate of an image sequence.
         target: see :func:`~vsrcli.images.naming.match_files`.
         fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
+        keep_going: see :func:`~vsrcli.images.sequence.probe_source`.
 
     Raises:
-        InputError: see :func:`vsrcli.images.probe.probe_source`.
+        InputError: see :func:`vsrcli.images.sequence.probe_source`.
         UsageError: ``fps`` with a video.
     """
     is_stdin = isinstance(source, StdinInput)
-    reader = source.open_reader() if is_stdin else open_reader(Path(source), fps, target)
+    reader = (
+        source.open_reader() if is_stdin else open_reader(Path(source), fps, target, keep_going=keep_going)
+    )
     if fps_required and fps is not None and reader.source.images is None:
         raise UsageError(
             f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
@@ -251,10 +257,8 @@ def decide(found: Inspection, options: Options) -> Job:
             ffmpeg=ffmpeg,
         )
     if plan.alpha and not geometry.is_uncropped:
-        raise UsageError(
-            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
-            "--pix-fmt yuv420p"
-        )
+        remedy = "write .jpg or .bmp, which have none" if found.images else "drop it with --pix-fmt yuv420p"
+        raise UsageError(f"{options.size}: transparency cannot be cropped; leave --fill out, or {remedy}")
     strength = found.strength or 1.0
     if strength < 1:
         _check_phase(models, geometry.factor, strength)

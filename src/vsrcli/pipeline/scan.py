@@ -15,7 +15,6 @@ from typing import Self
 
 import numpy as np
 
-from vsrcli.frames.pixels import fill_transparent
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.media.resumable_decoder import ResumePoint
@@ -126,7 +125,7 @@ class Scanner:
                 raise_if_cancelled()
                 if self._closed:
                     return
-                pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
+                pixels = frame.fill_transparent()
                 before = detector.state()
                 starts_shot = next_starts_shot or detector.is_cut(pixels)
                 is_first = number == 0

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vsrcli.frames.pixels import fill_transparent, resize_alpha, to_float, to_integer
+from vsrcli.frames.pixels import resize_alpha, to_float, to_integer
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.inference.types import Stream
@@ -74,7 +74,7 @@ class ShotUpscaler:
             yield [self._to_frame(result)]
         for frame in frames:
             raise_if_cancelled()
-            pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
+            pixels = frame.fill_transparent()
             self._next_starts_shot = self._next_starts_shot or self._detector.is_cut(pixels)
             if self._next_starts_shot and self._stream:
                 yield self._end_shot()

@@ -19,6 +19,7 @@ from typing import Any
 from vsrcli.errors import EngineError, OutOfMemoryError, VsrError
 from vsrcli.system.processes import python_command, run_process
 
+_STEP_START = b'{"step": '  # of a line of report_step
 _DETAILS = 2000  # last characters of stderr
 
 
@@ -42,7 +43,7 @@ class ChildEndedError(ChildError):
 
 
 class ChildTimeoutError(ChildError):
-    """A child was killed because its time was over.
+    """A child was killed because the time for a step was over.
 
     Attributes:
         step: the last one that it reported; empty if there was none, or the system cannot tell.
@@ -68,7 +69,8 @@ def call_in_child(
         module: full name.
         request: for the handler, of plain values.
         purpose: what the child is to do, in the infinitive, for the message when memory is short.
-        timeout: seconds after which the child is killed; None: never.
+        timeout: seconds after which the child is killed, counted from the last step that it reported, where
+            the system can tell; None: never.
         env: variables of the environment that differ from this process's.
 
     Raises:
@@ -85,6 +87,7 @@ def call_in_child(
             python_command(module),
             input=json.dumps(request),
             timeout=timeout,
+            progress=lambda output: output.count(_STEP_START),
             env={**os.environ, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

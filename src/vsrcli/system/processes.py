@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,12 @@ def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[An
 
 
 def run_process(
-    command: Sequence[str], *, input: Any = None, timeout: float | None = None, **options: Any
+    command: Sequence[str],
+    *,
+    input: Any = None,
+    timeout: float | None = None,
+    progress: Callable[[bytes], object] = lambda output: None,
+    **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """Run a program to its end, as ``subprocess.run`` does; kill it if this program has to stop.
 
@@ -54,6 +59,8 @@ def run_process(
         command: executable and arguments.
         input: for its stdin, if that is a pipe.
         timeout: seconds after which it is killed; None: never.
+        progress: receives its output so far, where the system can tell; ``timeout`` counts anew from every
+            change of what this returns.
         options: of ``Popen``.
 
     Raises:
@@ -61,7 +68,7 @@ def run_process(
         subprocess.TimeoutExpired: after ``timeout``; with its output so far, where the system can tell.
         SignalInterruptError: a signal has arrived.
     """
-    end = None if timeout is None else time.monotonic() + timeout
+    end, reached = None if timeout is None else time.monotonic() + timeout, progress(b"")
     with start_process(command, **options) as child:
         try:
             while True:
@@ -70,6 +77,8 @@ def run_process(
                     out, err = child.communicate(input, timeout=POLL_INTERVAL)
                     return subprocess.CompletedProcess(command, child.returncode, out, err)
                 except subprocess.TimeoutExpired as waiting:  # what was read is not lost
+                    if timeout is not None and (now_reached := progress(waiting.output or b"")) != reached:
+                        end, reached = time.monotonic() + timeout, now_reached
                     if end is not None and time.monotonic() >= end:
                         out, err = waiting.output, waiting.stderr
                         raise subprocess.TimeoutExpired(command, timeout or 0, out, err) from None

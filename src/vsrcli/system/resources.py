@@ -120,6 +120,12 @@ def configure_malloc() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
+def release_free_memory() -> None:
+    """Let glibc hand all free memory back to the kernel; does nothing without glibc."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # musl and Windows have none
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 SIGNAL_STACK_BYTES = 2**18
 
 
@@ -182,3 +188,28 @@ def available_cores() -> int:
     """Return the number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def reset_peak_memory() -> int:
+    """Start a new measurement of this process's peak memory.
+
+    Returns:
+        Its memory now, in bytes; 0 if the system cannot tell.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return peak_memory()
+    except OSError:
+        return 0
+
+
+def peak_memory() -> int:
+    """Return this process's peak memory in bytes, since the last reset.
+
+    Raises:
+        OSError: the system cannot tell.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    raise OSError("no VmHWM")
