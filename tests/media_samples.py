@@ -61,6 +61,25 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
     return path
 
 
+def without_rate(folder: Path, *, suffix: str = ".webm", times: str = "33*N+mod(7*N*N,5)") -> Path:
+    """40 frames that state no rate, as a browser's recording.
+
+    Args:
+        folder, suffix: of the file, WebM or Matroska.
+        times: of frame ``N`` in milliseconds.
+    """
+    path = folder / f"without-rate{suffix}"
+    coding = ("-c:v", "libvpx", "-deadline", "realtime") if suffix == ".webm" else _X264
+    clock = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    run_ffmpeg(*moving_pattern(40), "-vf", f"settb=1/1000,setpts='{times}'", *clock, *coding, *_YUV420P, path)
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"\x23\xe3\x83")  # DefaultDuration becomes Void, of the same length
+    length = data[begin + 3] & 0x7F
+    data[begin : begin + 4 + length] = bytes([0xEC, 0x80 | (length + 2), *bytes(length + 2)])
+    path.write_bytes(data)
+    return path
+
+
 def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Audio from 0 s on, video from 0.423 s on."""
     path = folder / f"late{suffix}"

@@ -29,6 +29,16 @@ def test_constant_rate(sample: Callable[..., Path]) -> None:
     assert "48000" in source.other_streams[0].summary
 
 
+@pytest.mark.parametrize("suffix", [".webm", ".mkv"])
+def test_variable_rate_that_is_not_stated(suffix: str, sample: Callable[..., Path]) -> None:
+    """libavformat calls the rate of the clock, 1000 ticks a second, that of the frames."""
+    video = probe(sample(media.without_rate, suffix=suffix)).video
+    assert video.time_base == Fraction(1, 1000)
+    assert video.frame_rate == Fraction(1000, 33)
+    fast = probe(sample(media.without_rate, suffix=suffix, times="N")).video
+    assert fast.frame_rate == 1000
+
+
 def test_frame_count_not_stated(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.cfr, suffix=".mkv")).video.frame_count is None
 
