@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -47,11 +48,29 @@ class JobRequest:
 
     Attributes:
         options: all options, as sent back to the page.
-        arguments: of ``vsr upscale``, without the files.
+        arguments: of ``vsr upscale``, without the files; see :meth:`arguments_for`.
     """
 
     options: dict[str, Any]
     arguments: list[str]
+
+    def arguments_for(self, width: int, height: int) -> list[str]:
+        """Return the arguments for a video: an even height in place of a factor that makes a side odd.
+
+        Most players take even sides only, and so does the pixel format of the preset ``web``.
+
+        Args:
+            width, height: of the video, as displayed.
+        """
+        if self.options["scale"] is None:
+            return self.arguments
+        scale = Fraction(self.options["scale"])
+        scaled_width, scaled_height = round(width * scale), round(height * scale)
+        even_height = scaled_height - scaled_height % 2
+        if even_height <= height or not (scaled_width % 2 or scaled_height % 2):
+            return self.arguments
+        begin = self.arguments.index("--scale")
+        return [*self.arguments[:begin], "--height", str(even_height), *self.arguments[begin + 2 :]]
 
     def result_suffix(self, container: str) -> str:
         """Return the suffix of the result; presets without a container keep MP4, and make Matroska of others.
