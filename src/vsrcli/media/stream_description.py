@@ -72,7 +72,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         is_mirrored=_is_mirrored(frame),
         mastering_display=mastering_display(frame),
         content_light=content_light_level(frame),
-        timecode=metadata.get("timecode"),
+        timecode=metadata.get("timecode") or lowercase_tags(container.metadata).get("timecode"),
         unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
         crop=crop,
     )
