@@ -14,11 +14,12 @@ from typing import Any
 from vsrcli.media import color as colors
 from vsrcli.media.alpha import has_transparency
 from vsrcli.media.color import content_light_level, mastering_display, unsupported_side_data
-from vsrcli.media.types import Color, Crop, VideoStream
+from vsrcli.media.types import INTERLACED, Color, Crop, VideoStream
 
 _MAX_FRAME_RATE = 1000
 _MAX_COMMON_FRAME_RATE = 240  # from here on, a guess of one frame a tick is likelier to be the clock's rate
 _RATE_PACKETS = 100
+_MAX_DV_HEIGHT = 576  # IEC 61834: bottom first; DVCPRO HD is higher, and either
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 _STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its id and language stand before the colon
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
@@ -142,9 +143,11 @@ def _is_mirrored(frame: Any | None) -> bool:
 
 
 def _field_order(context: Any, frame: Any | None) -> str | None:
+    """Return :attr:`VideoStream.field_order`. PyAV does not expose what frames say of the order."""
     order = _FIELD_ORDERS.get(int(context.field_order or 0))
     if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
-        return "tt"  # the frame is flagged interlaced; the deinterlacer reads the field order per frame
+        is_dv = codec_name(context) == "dvvideo" and frame.height <= _MAX_DV_HEIGHT
+        return "bb" if is_dv else INTERLACED
     return order
 
 
