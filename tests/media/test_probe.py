@@ -96,6 +96,13 @@ def test_covers_are_other_streams(sample: Callable[..., Path]) -> None:
     assert "cover" in [kind for kind, _ in kinds]
 
 
+def test_stream_without_a_picture_is_not_chosen(sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.empty_video))
+    assert (source.video.index, source.video.width, source.video.height) == (1, 64, 48)
+    (other,) = source.other_streams
+    assert (other.index, other.kind, other.is_readable) == (0, "video", False)
+
+
 def test_names_with_special_meaning(sample: Callable[..., Path], tmp_path: Path) -> None:
     for name in ("-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&.mp4", "concat:a.mp4"):
         path = tmp_path / name
