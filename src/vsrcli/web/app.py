@@ -26,7 +26,7 @@ from vsrcli.system.processes import python_command
 from vsrcli.system.signals import POLL_INTERVAL, catch_signals, current_token
 from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
 from vsrcli.web.cleanup import delete_expired, delete_orphans
-from vsrcli.web.errors import ApiError, error_response, not_found
+from vsrcli.web.errors import ApiError, data_folder_errors, error_response, not_found
 from vsrcli.web.events import EventRoutes
 from vsrcli.web.health import HealthRoutes
 from vsrcli.web.jobs import DownloadRoutes, JobRoutes, VideoRoutes
@@ -49,15 +49,11 @@ def serve(settings: Settings) -> None:
     """Run the web server, and the worker if the settings say so, until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
-        OutputError: the data folder cannot be written or belongs to another version, or the address is not
-            available.
+        OutputError: the data folder or its database cannot be used or belongs to another version, or the
+            address is not available.
     """
-    try:
+    with data_folder_errors(settings.data):
         app = create_app(settings)
-    except OSError as error:
-        raise OutputError(
-            f"{settings.data} cannot be written ({error.strerror}); give another folder with --data"
-        ) from error
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
@@ -98,7 +94,7 @@ def create_app(settings: Settings) -> Starlette:
     """Return the application of the web server, which creates the data folder; the worker is another process.
 
     Raises:
-        OSError: the data folder cannot be written.
+        OSError, sqlite3.Error: the data folder or its database cannot be written.
         OutputError: the data folder belongs to another version, or to something else.
     """
     _check_folder(settings)

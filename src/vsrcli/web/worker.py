@@ -22,7 +22,7 @@ from vsrcli.errors import OutputError
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.web.conversion import JobRunner
-from vsrcli.web.errors import INTERRUPTED
+from vsrcli.web.errors import INTERRUPTED, data_folder_errors
 from vsrcli.web.metrics import anonymize_id, log_event
 from vsrcli.web.settings import SQLITE, Settings
 from vsrcli.web.store import HEARTBEAT_KEY, QUEUED, RUNNING, JobRecord, Store, now
@@ -40,11 +40,12 @@ def run_worker(settings: Settings) -> None:
     """Run jobs until SIGTERM, SIGINT or SIGHUP; running jobs go back to the queue then.
 
     Raises:
-        OutputError: another worker has this data folder.
+        OutputError: another worker has this data folder, or it or its database cannot be used.
     """
     with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS, resume_hint=str) as cancel:
-        store = Store(settings.database)
-        lock = _acquire_lock(settings, cancel)
+        with data_folder_errors(settings.data):
+            store = Store(settings.database)
+            lock = _acquire_lock(settings, cancel)
         try:
             runner = JobRunner(store, settings, cancel)
             queue = JobQueue(settings, runner)
