@@ -59,6 +59,13 @@ def test_unwritable_folder(vsr: Vsr, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["--no-worker", "--worker-only"])
+def test_no_usable_ffmpeg(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
+    ended = complete(spawn("serve", "--data", tmp_path, role, "--port", 0))
+    ended.fails(1, "/nowhere/ffmpeg", "VSR_FFMPEG")
+
+
+@pytest.mark.parametrize("role", ["--no-worker", "--worker-only"])
 @pytest.mark.parametrize("content", [b"no database" * 100, None])
 def test_unusable_database(content: bytes | None, role: str, vsr: Vsr, tmp_path: Path) -> None:
     """Broken, or a folder, which cannot be opened, as a file without rights."""

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from vsrcli.errors import OutputError
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.processes import python_command
 from vsrcli.system.signals import POLL_INTERVAL, catch_signals, current_token
 from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
@@ -51,7 +52,9 @@ def serve(settings: Settings) -> None:
     Raises:
         OutputError: the data folder or its database cannot be used or belongs to another version, or the
             address is not available.
+        FfmpegError: there is no usable ffmpeg.
     """
+    find_ffmpeg()
     with data_folder_errors(settings.data):
         app = create_app(settings)
     listener = _listen(settings)
@@ -122,7 +125,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await run_sync(delete_orphans, store, settings)
         await uploads.resume_checks()
-        tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.options())]
+        tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.prepare())]
         try:
             yield
         finally:

@@ -19,6 +19,7 @@ from huey import RedisHuey, SqliteHuey
 from huey.consumer import Consumer
 
 from vsrcli.errors import OutputError
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.web.conversion import JobRunner
@@ -41,7 +42,9 @@ def run_worker(settings: Settings) -> None:
 
     Raises:
         OutputError: another worker has this data folder, or it or its database cannot be used.
+        FfmpegError: there is no usable ffmpeg.
     """
+    find_ffmpeg()
     with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS, resume_hint=str) as cancel:
         with data_folder_errors(settings.data):
             store = Store(settings.database)
