@@ -61,6 +61,25 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
     return path
 
 
+def without_rate(folder: Path, *, suffix: str = ".webm", times: str = "33*N+mod(7*N*N,5)") -> Path:
+    """40 frames that state no rate, as a browser's recording.
+
+    Args:
+        folder, suffix: of the file, WebM or Matroska.
+        times: of frame ``N`` in milliseconds.
+    """
+    path = folder / f"without-rate{suffix}"
+    coding = ("-c:v", "libvpx", "-deadline", "realtime") if suffix == ".webm" else _X264
+    clock = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    run_ffmpeg(*moving_pattern(40), "-vf", f"settb=1/1000,setpts='{times}'", *clock, *coding, *_YUV420P, path)
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"\x23\xe3\x83")  # DefaultDuration becomes Void, of the same length
+    length = data[begin + 3] & 0x7F
+    data[begin : begin + 4 + length] = bytes([0xEC, 0x80 | (length + 2), *bytes(length + 2)])
+    path.write_bytes(data)
+    return path
+
+
 def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Audio from 0 s on, video from 0.423 s on."""
     path = folder / f"late{suffix}"
@@ -235,11 +254,23 @@ def empty_audio(folder: Path) -> Path:
         *moving_pattern(24, rate="25"), *sine_tone(1), "-map", "0:v", "-map", "1:a", "-map", "1:a",
         *_X264, *_YUV420P, *_AAC, whole,
     )  # fmt: skip
-    data, empty = whole.read_bytes(), 0x102  # identifiers of its packets count from 0x100
-    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
-    kept = [packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != empty]
-    path.write_bytes(b"".join(kept))
+    path.write_bytes(_without_stream(whole.read_bytes(), 2))
     return path
+
+
+def empty_video(folder: Path) -> Path:
+    """MPEG-TS that announces two video tracks, of which the first has no packet."""
+    whole, path = folder / "two-videos.ts", folder / "empty-video.ts"
+    run_ffmpeg(*moving_pattern(24, rate="25"), "-map", "0:v", "-map", "0:v", *_X264, *_YUV420P, whole)
+    path.write_bytes(_without_stream(whole.read_bytes(), 0))
+    return path
+
+
+def _without_stream(data: bytes, index: int) -> bytes:
+    """Return an MPEG-TS file without the packets of one of its streams."""
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    empty = 0x100 + index  # ffmpeg counts identifiers of packets from there
+    return b"".join(packet for packet in packets if int.from_bytes(packet[1:3], "big") & 0x1FFF != empty)
 
 
 def unknown_audio(folder: Path) -> Path:

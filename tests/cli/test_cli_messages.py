@@ -311,6 +311,16 @@ def test_a_tilde_is_the_home_folder(
     write_settings(home, '[upscale]\nlog = "~/run.log"\nffmpeg = "~/ffmpeg"\n')
     vsr("upscale", video, "out.mkv", *BICUBIC).fails(1, f"no executable ffmpeg at '{home}/ffmpeg'")
     assert "ffmpeg" in (home / "run.log").read_text()
+    monkeypatch.setenv("VSR_UPSCALE_FFMPEG", "~/other")
+    monkeypatch.setenv("VSR_UPSCALE_LOG", "~/other.log")
+    vsr("upscale", video, "out.mkv", *BICUBIC).fails(1, f"no executable ffmpeg at '{home}/other'")
+    assert "ffmpeg" in (home / "other.log").read_text()
+    monkeypatch.setenv("VSR_UPSCALE_MODEL", "~/net.onnx")
+    vsr("upscale", video, "out.mkv").fails(1, f"{home}/net.onnx")
+    monkeypatch.setenv("VSR_EVALUATE_MODEL", f"~/a.onnx{os.pathsep}~/b.onnx")
+    shown = vsr("config", "show", "evaluate").out
+    assert f"{home}/a.onnx" in shown
+    assert f"{home}/b.onnx" in shown
     for name in ("weights", "models"):
         (home / name).mkdir()
         monkeypatch.setenv(f"VSR_{name.upper()}", f"~/{name}")

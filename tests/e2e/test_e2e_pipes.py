@@ -198,6 +198,18 @@ def test_interlaced(tmp_path: Path) -> None:
     assert same != frames
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "field_order"), [("tape.dv", "dvvideo", "Ib"), ("fields.avi", "mpeg4", "I?")]
+)
+def test_field_order_of_a_file(name: str, codec: str, field_order: str, sample: Sample) -> None:
+    """DV stores the bottom field first; that of MPEG-4 in AVI is in its frames only."""
+    filters, encoder = "fps=25,format=yuv420p,setfield=bff", ("-c:v", codec, "-flags", "+ildct")
+    video = sample(media.encoded, name=name, filters=filters, encoder=encoder, size="720x576")
+    through = piped("upscale", video, "-", "--model", "bicubic", "-s", "1.1", "--no-deinterlace")
+    header, _ = read(through.out)
+    assert field_order in header.parameters
+
+
 def test_a_part(tmp_path: Path) -> None:
     source = stream(tmp_path, frames=8)
     _, whole = read(piped("upscale", "-", "-", *BICUBIC, stdin=source).out)

@@ -239,7 +239,9 @@ def test_other_timestamps_do_not_jump_back(
     source = probe(sample(media.mpegts))
     one_wrong = [3600 * number for number in range(20)]
     one_wrong[8] = 2**32
-    packets = [SimpleNamespace(dts=ticks, pts=ticks, is_discard=False, time_base=None) for ticks in one_wrong]
+    packets = [
+        SimpleNamespace(dts=ticks, pts=ticks, size=1, is_discard=False, time_base=None) for ticks in one_wrong
+    ]
     monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
     assert find_jump_back(source) is None
 

@@ -30,6 +30,16 @@ def test_constant_rate(sample: Callable[..., Path]) -> None:
     assert "48000" in source.other_streams[0].summary
 
 
+@pytest.mark.parametrize("suffix", [".webm", ".mkv"])
+def test_variable_rate_that_is_not_stated(suffix: str, sample: Callable[..., Path]) -> None:
+    """libavformat calls the rate of the clock, 1000 ticks a second, that of the frames."""
+    video = probe(sample(media.without_rate, suffix=suffix)).video
+    assert video.time_base == Fraction(1, 1000)
+    assert video.frame_rate == Fraction(1000, 33)
+    fast = probe(sample(media.without_rate, suffix=suffix, times="N")).video
+    assert fast.frame_rate == 1000
+
+
 def test_frame_count_not_stated(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.cfr, suffix=".mkv")).video.frame_count is None
 
@@ -85,6 +95,13 @@ def test_covers_are_other_streams(sample: Callable[..., Path]) -> None:
     kinds = [(o.kind, o.title) for o in probe(sample(media.attachments)).other_streams]
     assert ("attachment", "face.ttf") in kinds
     assert "cover" in [kind for kind, _ in kinds]
+
+
+def test_stream_without_a_picture_is_not_chosen(sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.empty_video))
+    assert (source.video.index, source.video.width, source.video.height) == (1, 64, 48)
+    (other,) = source.other_streams
+    assert (other.index, other.kind, other.is_readable) == (0, "video", False)
 
 
 def test_names_with_special_meaning(sample: Callable[..., Path], tmp_path: Path) -> None:

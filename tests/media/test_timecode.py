@@ -51,3 +51,18 @@ def test_timecode_of_the_output(
     assert not any("tmcd" in text for text in result.notices)
     upscale(path, tmp_path / f"b{suffix}", span=(Fraction(1, 5), None))  # from the seventh frame on
     assert probe(tmp_path / f"b{suffix}").video.timecode == "01:01:00;02"
+
+
+@pytest.mark.parametrize("name", ["camera.dv", "camera.mxf"])
+def test_timecode_of_a_file(
+    name: str, sample: Callable[..., Path], tmp_path: Path, upscale: Callable[..., Any]
+) -> None:
+    """DV and MXF state it of the file, not of the stream."""
+    encoder = ("-c:v", "dvvideo" if name.endswith(".dv") else "mpeg2video", "-timecode", "01:00:59:24")
+    path = sample(
+        media.encoded, name=name, filters="fps=25,format=yuv420p", encoder=encoder, frames=8, size="720x576"
+    )
+    upscale(path, tmp_path / "a.mov", span=(Fraction(1, 5), None), scale=1)  # from the sixth frame on
+    assert probe(tmp_path / "a.mov").video.timecode == "01:01:00:04"
+    upscale(path, tmp_path / "a.mkv", span=(Fraction(1, 5), None), scale=1)
+    assert probe(tmp_path / "a.mkv").video.timecode == "01:01:00:04"

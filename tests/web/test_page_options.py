@@ -23,7 +23,7 @@ from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest, choose_geometry
 from vsrcli.models.imported import ModelDescription, files_sha256
 from vsrcli.models.library import add_model
 from vsrcli.web.conversion import hide_paths
-from vsrcli.web.options import SIZES
+from vsrcli.web.options import SIZES, parse_job_request
 from vsrcli.web.store import JobRecord, Store
 
 Sample = Callable[..., Path]
@@ -155,6 +155,10 @@ def test_sizes_are_those_of_the_command(browser: Browser, server: LocalServer) -
     for width, height, aspect in videos:
         for body, request in requests:
             with suppress(UsageError):
+                if "scale" in body:
+                    arguments = parse_job_request(body).arguments_for(width, height)
+                    if "--height" in arguments:  # a side would be odd
+                        request = SizeRequest(height=int(arguments[arguments.index("--height") + 1]))
                 chosen = choose_geometry(width, height, aspect, Fraction(body.get("scale", 1)), request)
                 video = {"width": width, "height": height, "pixel_aspect": float(aspect)}
                 native = next((scale for scale in (2, 3, 4) if scale >= chosen.factor), 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,9 +15,12 @@ import pytest
 from web_client import TIMEOUT, LocalServer, assert_error, log_to
 
 import media_samples as media
+from terminal import eventually
+from vsrcli.system.processes import run_process
 from vsrcli.system.signals import CancelToken
 from vsrcli.web import jobs, uploads
 from vsrcli.web.auth import SECURITY_HEADERS
+from vsrcli.web.options import _try_encoder
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 
@@ -161,6 +165,30 @@ def test_planning_that_ends_without_message(
     assert_error(client.post(f"/api/videos/{video['id']}/jobs", json={}), status, code)
     assert server.stored_files() == before
     assert client.videos()[0]["jobs"] == []
+
+
+def test_encoders_that_took_too_long_are_tried_again(
+    open_server: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the processors are busy at the start: their presets are offered later."""
+    late = {"libx264", "libsvtav1"}
+
+    def run(command: list[str], **options: Any) -> Any:
+        if codec := next((each for each in late if each in command), None):
+            late.remove(codec)
+            raise subprocess.TimeoutExpired(command, 0)
+        return run_process(command, **options)
+
+    monkeypatch.setattr("vsrcli.media.ffmpeg.run_process", run)
+    monkeypatch.setattr("vsrcli.web.options._RETRY_INTERVAL", 0.01)
+    _try_encoder.cache_clear()
+    client = open_server().client()
+
+    def presets() -> set[str]:
+        return {each["name"] for each in client.get("/api/options").json()["encode_presets"]}
+
+    eventually(lambda: presets() >= {"web", "hevc", "av1"})
+    assert not late
 
 
 def test_web_socket_requests_are_answered_as_others(server: LocalServer) -> None:

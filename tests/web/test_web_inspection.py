@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import media_samples as media
@@ -31,6 +32,15 @@ def test_recording_that_begins_between_key_frames(sample: Sample, tmp_path: Path
             for side in ("before", "after")
         )
         assert np.abs(before - after).mean() < 1
+
+
+@pytest.mark.parametrize("name", ["raw.h264", "raw.hevc", "program-stream.vob"])
+def test_frames_without_times(name: str, sample: Sample) -> None:
+    """They count, too: raw streams state no times, H.264 in program streams only those of a few frames."""
+    encoder = ("libx265", "-x265-params", "log-level=error") if "hevc" in name else ("libx264",)
+    path = sample(media.encoded, name=name, filters="format=yuv420p", encoder=("-c:v", *encoder), frames=48)
+    video = describe_video(path)
+    assert (video["frames"], video["fps"], video["duration"]) == (48, 23.976, 2.002)
 
 
 def test_pixels_that_are_not_square(sample: Sample) -> None:

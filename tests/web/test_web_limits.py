@@ -152,6 +152,20 @@ def test_invalid_bodies(ready: tuple[LocalServer, str, str]) -> None:
     assert_error(client.post(url, content=b"[" * 20_000, headers=json), 413, "bad_request")
 
 
+@pytest.mark.parametrize(("size", "result"), [("38x21", (112, 62)), ("37x22", (112, 66))])
+def test_factor_that_makes_a_side_odd(
+    size: str, result: tuple[int, int], open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    """Its result has even sides, which H.264 for browsers requires."""
+    server = open_server()
+    client, filters = server.client(), f"format=yuv444p,scale={size.replace('x', ':')}"
+    video = sample(media.encoded, name="odd.mkv", filters=filters, encoder=("-c:v", "ffv1"))
+    job = client.convert(client.upload_video(video.read_bytes(), "odd.mkv"), scale="3")
+    assert job["options"]["scale"] == "3"
+    (record,) = Store(server.settings.database).list_jobs()
+    assert record.result == {"width": result[0], "height": result[1]}
+
+
 def test_too_large_results(open_server: Callable[..., LocalServer], sample: Sample) -> None:
     server = open_server(max_result=64 * 48 * 4 - 1)
     client = server.client()

@@ -58,6 +58,25 @@ def test_unwritable_folder(vsr: Vsr, tmp_path: Path) -> None:
     vsr("serve", "--data", tmp_path / "file" / "data").fails(1, "--data")
 
 
+@pytest.mark.parametrize("role", ["--no-worker", "--worker-only"])
+def test_no_usable_ffmpeg(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
+    ended = complete(spawn("serve", "--data", tmp_path, role, "--port", 0))
+    ended.fails(1, "/nowhere/ffmpeg", "VSR_FFMPEG")
+
+
+@pytest.mark.parametrize("role", ["--no-worker", "--worker-only"])
+@pytest.mark.parametrize("content", [b"no database" * 100, None])
+def test_unusable_database(content: bytes | None, role: str, vsr: Vsr, tmp_path: Path) -> None:
+    """Broken, or a folder, which cannot be opened, as a file without rights."""
+    database = Settings(data=tmp_path).database
+    if content is None:
+        database.mkdir()
+    else:
+        database.write_bytes(content)
+    vsr("serve", "--data", tmp_path, role, "--port", 0).fails(1, str(tmp_path), "database", "--data")
+
+
 def test_loopback_addresses() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_folder import DataFolder
 from web_client import TIMEOUT
 
 from vsrcli.errors import OutputError
-from vsrcli.system.signals import CancelToken
+from vsrcli.system.signals import CancelToken, current_token
 from vsrcli.web import conversion
 from vsrcli.web.app import create_app
 from vsrcli.web.cleanup import cancel_job
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
-from vsrcli.web.subprocesses import run_json
-from vsrcli.web.worker import requeue_interrupted
+from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Store
+from vsrcli.web.subprocesses import run_json, start_child
+from vsrcli.web.worker import requeue_interrupted, run_worker
 
 CONNECT = "import socket; s = socket.create_connection(('127.0.0.1', {port})); s.recv(1)"
 
@@ -145,6 +148,53 @@ def test_jobs_of_a_killed_worker_are_requeued(folder: DataFolder) -> None:
     assert (after.state, after.code) == (QUEUED, "interrupted")
     cancel_job(folder.store, after)
     assert (reload(folder, job).message, reload(folder, job).code) == ("", None)
+
+
+def test_command_ends_if_the_database_cannot_be_written(
+    folder: DataFolder, endless: EndlessProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start_child(*arguments, **options))
+        return started[0]
+
+    monkeypatch.setattr(conversion, "start_child", start)
+    monkeypatch.setattr(conversion, "job_command", lambda *_: endless.command())
+    monkeypatch.setattr(Store, "update_job", disk_error)
+    job = add_queued_job(folder)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
+    assert reload(folder, job).state == FAILED
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_job_whose_end_cannot_be_recorded_is_run_again(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the disk is full for a moment; before, it was running for ever."""
+    job, calls = add_queued_job(folder), []
+    transition_job = Store.transition_job
+
+    def run(self: Any, device: str) -> None:
+        calls.append(device)
+        if len(calls) == 1:
+            disk_error()
+        transition_job(self._store, job.id, RUNNING, DONE)
+        current_token().cancel()
+
+    def transition(self: Store, job_id: str, before: str, after: str, **columns: Any) -> bool:
+        return disk_error() if after == FAILED else transition_job(self, job_id, before, after, **columns)
+
+    monkeypatch.setattr(conversion._JobProcess, "run", run)
+    monkeypatch.setattr(Store, "transition_job", transition)
+    monkeypatch.setattr("vsrcli.web.worker.HEARTBEAT_INTERVAL", 0.05)
+    run_worker(folder.settings)
+    assert len(calls) == 2
+    assert reload(folder, job).state == DONE
+
+
+def disk_error(*_: Any, **__: Any) -> Any:
+    raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_children_get_no_secrets_and_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.types import ModelParam
+from vsrcli.cli.types import expand_home
 from vsrcli.errors import UsageError
 from vsrcli.inference.engine_plan import ENGINES, PRECISIONS
 from vsrcli.pipeline.tuned import TunedSetting
@@ -218,8 +218,7 @@ def _default(parameter: click.Option, entry: ConfigValue, key: str, context: cli
     if isinstance(value, list) and not parameter.multiple:
         raise UsageError(f"{entry.origin}: {key} is a list: this option takes one value")
     typed = [str(each) for each in (value if isinstance(value, list) else [value])]
-    if isinstance(parameter.type, click.Path | ModelParam) or parameter.name == "ffmpeg":
-        typed = [os.path.expanduser(each) for each in typed]  # noqa: PTH111
+    typed = [expand_home(parameter, each) for each in typed]
     value = typed if parameter.multiple else typed[0]
     try:
         parameter.type_cast_value(context, value)

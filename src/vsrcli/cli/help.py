@@ -65,6 +65,17 @@ class Option(click.Option):
         self.group: OptionGroup = group
         self.values = values or {}
 
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """Return the value of the variable; ``~`` is the home folder, as in settings files."""
+        value = super().value_from_envvar(ctx)
+        if value is None:
+            return None
+        from vsrcli.cli.types import expand_home  # which imports much more than --help needs
+
+        if isinstance(value, list):
+            return [expand_home(self, each) for each in value]
+        return expand_home(self, value)
+
     def get_help_extra(self, ctx: click.Context) -> Any:
         """Leave out ranges without an upper end, which only say that a number is not negative."""
         extra = super().get_help_extra(ctx)

@@ -289,3 +289,14 @@ class SizesParam(click.ParamType):
         if not all(found):
             self.fail(f"{value!r} are no sizes: write them as in width=54,levels=1", param, ctx)
         return {one[1]: int(one[2]) for one in found if one}
+
+
+def expand_home(parameter: click.Parameter, value: Any) -> Any:
+    """Return a value that no shell has seen with the home folder in place of ``~``, if it names a file.
+
+    Args:
+        parameter: whose value it is.
+        value: as text; anything else is returned as it is.
+    """
+    names_file = isinstance(parameter.type, click.Path | ModelParam) or parameter.name == "ffmpeg"
+    return os.path.expanduser(value) if names_file and isinstance(value, str) else value  # noqa: PTH111

@@ -175,8 +175,8 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
-    """Return whether an encoder can encode a few grey frames on this machine."""
+def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool | None:
+    """Return whether an encoder can encode a few grey frames on this machine; None if that takes too long."""
     upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
     device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
     test_input = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
@@ -185,7 +185,9 @@ def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
     try:
         null = subprocess.DEVNULL
         completed = run_process(command, stdin=null, stdout=null, stderr=null, timeout=_TRIAL_TIMEOUT)
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError:
         return False
     return completed.returncode == 0
 

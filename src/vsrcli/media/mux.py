@@ -28,8 +28,8 @@ _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
 _PACKET_TIME = "pts*tb+0.000001"  # seconds; the other side of a comparison is rounded to microseconds
 _NANOSECOND = 10**9  # time base of chapters
-# They describe the source file, not its content.
-_SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
+# They describe the source file, not its content; the time code is written as a tag of the video.
+_SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands", "timecode")
 
 
 @dataclass(frozen=True)

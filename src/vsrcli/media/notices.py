@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from vsrcli.media.containers import Container
-from vsrcli.media.types import Source, VideoStream
+from vsrcli.media.types import INTERLACED, Source, VideoStream
 
 # The tags that libavformat writes into MP4 and QuickTime; it drops all others silently.
 _MP4_TAGS = frozenset(
@@ -103,7 +103,8 @@ def _frame_notices(video: VideoStream, deinterlace: bool) -> Iterator[str]:
             if deinterlace
             else "it stays so, and combing will be visible"
         )
-        yield f"the video is interlaced ({video.field_order}): {treatment}"
+        order = "in an unknown order" if video.field_order == INTERLACED else video.field_order
+        yield f"the video is interlaced ({order}): {treatment}"
     if video.rotation:
         yield f"the rotation of {video.rotation} degrees is applied to the frames"
 

@@ -130,7 +130,7 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
-    """Return the default video stream, else the first one, ignoring covers, thumbnails and parts of others.
+    """Return the default video stream with a picture, or else the first: no covers, thumbnails, parts of others.
 
     Of a HEIF photograph in tiles, each tile is a part; its thumbnail or gain map is no default stream.
     """
@@ -156,6 +156,7 @@ def _select_video_stream(container: Any, path: Path) -> Any:
         if container.streams.audio:
             raise InputError(f"{path} has audio only, no video; give a file with a video stream")
         raise InputError(f"{path} has no video stream; give a file with one")
+    candidates = [each for each in candidates if _has_parameters(each)] or candidates  # with a picture
     stream = next((each for each in candidates if _has_disposition(each, "default")), candidates[0])
     if not stream.codec_context.width or not stream.codec_context.height:
         truncation = find_truncation(path)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import islice, pairwise
+from statistics import median
 from typing import Any
 
 from vsrcli.media import color as colors
 from vsrcli.media.alpha import has_transparency
 from vsrcli.media.color import content_light_level, mastering_display, unsupported_side_data
-from vsrcli.media.types import Color, Crop, VideoStream
+from vsrcli.media.types import INTERLACED, Color, Crop, VideoStream
 
 _MAX_FRAME_RATE = 1000
+_MAX_COMMON_FRAME_RATE = 240  # from here on, a guess of one frame a tick is likelier to be the clock's rate
+_RATE_PACKETS = 100
+_MAX_DV_HEIGHT = 576  # IEC 61834: bottom first; DVCPRO HD is higher, and either
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 _STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its id and language stand before the colon
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
@@ -55,7 +61,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         bit_depth=depth,
         has_alpha=alpha_in_format and has_transparency(container, stream, frame),
         time_base=time_base,
-        frame_rate=_frame_rate(stream),
+        frame_rate=_frame_rate(container, stream),
         start=container_start if start is None else start * time_base,
         duration=stream.duration * time_base if stream.duration else _declared_duration(metadata),
         frame_count=_declared_frame_count(stream, metadata),
@@ -67,7 +73,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         is_mirrored=_is_mirrored(frame),
         mastering_display=mastering_display(frame),
         content_light=content_light_level(frame),
-        timecode=metadata.get("timecode"),
+        timecode=metadata.get("timecode") or lowercase_tags(container.metadata).get("timecode"),
         unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
         crop=crop,
     )
@@ -137,9 +143,11 @@ def _is_mirrored(frame: Any | None) -> bool:
 
 
 def _field_order(context: Any, frame: Any | None) -> str | None:
+    """Return :attr:`VideoStream.field_order`. PyAV does not expose what frames say of the order."""
     order = _FIELD_ORDERS.get(int(context.field_order or 0))
     if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
-        return "tt"  # the frame is flagged interlaced; the deinterlacer reads the field order per frame
+        is_dv = codec_name(context) == "dvvideo" and frame.height <= _MAX_DV_HEIGHT
+        return "bb" if is_dv else INTERLACED
     return order
 
 
@@ -191,10 +199,28 @@ def has_no_timestamps(container: str, codec: str) -> bool:
     return container == "avi" and codec in ("h264", "hevc")
 
 
-def _frame_rate(stream: Any) -> Fraction | None:
-    """Return libavformat's best guess; None if implausible (the "average" of DV is its clock)."""
+def _frame_rate(container: Any, stream: Any) -> Fraction | None:
+    """Return libavformat's best guess, or that of the first packets' times where it is the clock's rate.
+
+    It guesses so where frames have variable distances. None if implausible.
+    """
     rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
+    if rate > _MAX_COMMON_FRAME_RATE and rate * Fraction(stream.time_base) == 1:
+        rate = _median_frame_rate(container, stream)
     return rate if 0 < rate <= _MAX_FRAME_RATE else None
+
+
+def _median_frame_rate(container: Any, stream: Any) -> Fraction:
+    """Return frames per second by the median distance of the first packets; 0 if they state no times."""
+    import av
+
+    times: set[int] = set()
+    with contextlib.suppress(av.FFmpegError, OSError):
+        container.seek(stream.start_time or 0, stream=stream)
+        packets = (packet for packet in container.demux(stream) if packet.pts is not None)
+        times.update(packet.pts for packet in islice(packets, _RATE_PACKETS))
+    distances = [later - earlier for earlier, later in pairwise(sorted(times))]
+    return 1 / (Fraction(median(distances)) * Fraction(stream.time_base)) if distances else Fraction(0)
 
 
 def _declared_frame_count(stream: Any, metadata: Mapping[str, str]) -> int | None:

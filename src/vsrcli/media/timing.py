@@ -63,20 +63,43 @@ def frame_ticks(source: Source, before: Jump | None = None) -> np.ndarray:
     Raises:
         InputError: the file cannot be read.
     """
-    pts = _read_ticks(source)[1][: None if before is None else before.packet]
+    pts = _read_ticks(source).pts[: None if before is None else before.packet]
     return np.sort(pts[pts != _UNKNOWN])
+
+
+def frame_count(source: Source) -> int:
+    """Return the number of frames in a file, also of those without a presentation time; decode nothing.
+
+    Raw streams have no times at all, and H.264 in program streams only a few.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    ticks = _read_ticks(source)
+    return max(ticks.filled, int(np.count_nonzero(ticks.pts != _UNKNOWN)))
 
 
 _UNKNOWN = int(np.iinfo(np.int64).min)
 _TicksKey = tuple[Path, int, int, int]
-_last_ticks: tuple[_TicksKey, tuple[np.ndarray, np.ndarray]] | None = None
+_last_ticks: tuple[_TicksKey, _PacketTicks] | None = None
 
 
-def _read_ticks(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return decoding and presentation times of all packets in the file's order, or ``_UNKNOWN``: int64 (N,).
+@dataclass(frozen=True)
+class _PacketTicks:
+    """Times of all packets in the file's order.
 
-    Reads the whole file, so the result for the last file is kept.
+    Attributes:
+        dts, pts: in ticks of the stream's time base, or ``_UNKNOWN``: int64 (N,).
+        filled: number of packets that have data and are not discarded.
     """
+
+    dts: np.ndarray
+    pts: np.ndarray
+    filled: int
+
+
+def _read_ticks(source: Source) -> _PacketTicks:
+    """Return the times of all packets. Reads the whole file, so the result for the last file is kept."""
     global _last_ticks
     try:
         stat = source.path.stat()
@@ -86,15 +109,16 @@ def _read_ticks(source: Source) -> tuple[np.ndarray, np.ndarray]:
     if (last := _last_ticks) is not None and last[0] == key:
         return last[1]
     time_base = source.video.time_base
-    times = array("q")
+    times, filled = array("q"), 0
     for packet in _packets(source):
+        filled += bool(packet.size and not packet.is_discard)
         ticks = _packet_ticks(packet, source)
         if ticks is not None and packet.time_base not in (None, time_base):
             ticks = int(ticks * Fraction(packet.time_base) / time_base)
         times.extend(_UNKNOWN if each is None else each for each in (packet.dts, ticks))
     dts, pts = np.array(times, np.int64).reshape(-1, 2).T
-    _last_ticks = key, (dts, pts)
-    return dts, pts
+    _last_ticks = key, _PacketTicks(dts, pts, filled)
+    return _last_ticks[1]
 
 
 @dataclass(frozen=True)
@@ -175,7 +199,7 @@ def find_jump_back(source: Source) -> Jump | None:
     """
     if has_no_timestamps(source.container, source.video.codec):
         return None
-    time_base, dts = source.video.time_base, _read_ticks(source)[0]
+    time_base, dts = source.video.time_base, _read_ticks(source).dts
     numbers = np.flatnonzero(dts != _UNKNOWN)
     ticks = dts[numbers]
     for index in np.flatnonzero(np.diff(ticks) < -float(_MIN_JUMP / time_base)).tolist():

@@ -12,6 +12,8 @@ import numpy as np
 
 from vsrcli.frames.pixels import fill_transparent
 
+INTERLACED = "interlaced"  # a field order: two fields a frame, unknown which one is first
+
 
 @dataclass(frozen=True)
 class Color:
@@ -94,7 +96,8 @@ class VideoStream:
         frame_count: as the container *states* it, or None. Informative (progress bars only).
         sample_aspect_ratio: width of a pixel over its height (1 = square), as displayed.
         color: tags.
-        field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt`` or None if unknown.
+        field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt``, ``INTERLACED`` if only the order is
+            unknown, or None.
         language, title: from the metadata, or None.
         is_mirrored: whether frames must also be flipped upside down, before they are rotated.
         mastering_display, content_light: HDR metadata, or None.
@@ -139,7 +142,7 @@ class VideoStream:
     @property
     def is_interlaced(self) -> bool:
         """Whether the file declares that its frames consist of two fields."""
-        return self.field_order in ("tt", "bb", "tb", "bt")
+        return self.field_order in ("tt", "bb", "tb", "bt", INTERLACED)
 
     @property
     def is_high_bit_depth(self) -> bool:

@@ -146,7 +146,7 @@ def create_header(
         pix_fmt: one of ``PIX_FMTS``.
         chroma_location: ffmpeg's name; only 8-bit 4:2:0 can state it.
         full_range: whether samples use the full range.
-        first_field: ``t`` or ``b`` for interlaced video; None: progressive.
+        first_field: ``t``, ``b`` or ``?`` (unknown) for interlaced video; None: progressive.
     """
     return Y4mHeader(
         width,

@@ -22,11 +22,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from vsrcli.errors import OutputError
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.processes import python_command
 from vsrcli.system.signals import POLL_INTERVAL, catch_signals, current_token
 from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
 from vsrcli.web.cleanup import delete_expired, delete_orphans
-from vsrcli.web.errors import ApiError, error_response, not_found
+from vsrcli.web.errors import ApiError, data_folder_errors, error_response, not_found
 from vsrcli.web.events import EventRoutes
 from vsrcli.web.health import HealthRoutes
 from vsrcli.web.jobs import DownloadRoutes, JobRoutes, VideoRoutes
@@ -49,15 +50,13 @@ def serve(settings: Settings) -> None:
     """Run the web server, and the worker if the settings say so, until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
-        OutputError: the data folder cannot be written or belongs to another version, or the address is not
-            available.
+        OutputError: the data folder or its database cannot be used or belongs to another version, or the
+            address is not available.
+        FfmpegError: there is no usable ffmpeg.
     """
-    try:
+    find_ffmpeg()
+    with data_folder_errors(settings.data):
         app = create_app(settings)
-    except OSError as error:
-        raise OutputError(
-            f"{settings.data} cannot be written ({error.strerror}); give another folder with --data"
-        ) from error
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
@@ -98,7 +97,7 @@ def create_app(settings: Settings) -> Starlette:
     """Return the application of the web server, which creates the data folder; the worker is another process.
 
     Raises:
-        OSError: the data folder cannot be written.
+        OSError, sqlite3.Error: the data folder or its database cannot be written.
         OutputError: the data folder belongs to another version, or to something else.
     """
     _check_folder(settings)
@@ -126,7 +125,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await run_sync(delete_orphans, store, settings)
         await uploads.resume_checks()
-        tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.options())]
+        tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.prepare())]
         try:
             yield
         finally:

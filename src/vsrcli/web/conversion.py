@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -86,20 +87,32 @@ class JobRunner:
         store: uploads and jobs.
         settings: of the server.
         cancel: set when the worker has to end; jobs go back to the queue then.
+
+    Attributes:
+        active: ids of the jobs that threads run.
     """
 
     def __init__(self, store: Store, settings: Settings, cancel: CancelToken) -> None:
         self._store, self._settings, self._cancel = store, settings, cancel
+        self.active: set[str] = set()
+        self._lock = threading.Lock()
         self._devices: queue.Queue[str] = queue.Queue()
         for device in settings.devices:
             self._devices.put(device)
 
     def __call__(self, job_id: str) -> None:
         """Run a job if it is still queued."""
-        if self._cancel.is_cancelled or not self._store.transition_job(
-            job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()
-        ):
-            return
+        with self._lock:  # an id may come twice at once
+            if self._cancel.is_cancelled or job_id in self.active:
+                return
+            self.active.add(job_id)  # before the record says that it runs
+        try:
+            if self._store.transition_job(job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()):
+                self._run(job_id)
+        finally:
+            self.active.discard(job_id)
+
+    def _run(self, job_id: str) -> None:
         device = self._devices.get()
         try:
             job = self._store.get_job(job_id)
@@ -153,9 +166,9 @@ class _JobProcess:
                 cwd=self._target.parent,
             )
         os.close(write_end)
-        started = psutil.Process(child.pid).create_time()
-        self._store.update_job(self._job.id, process={"pid": child.pid, "started": started})
         try:
+            started = psutil.Process(child.pid).create_time()
+            self._store.update_job(self._job.id, process={"pid": child.pid, "started": started})
             self._read_messages(read_end, child)
             return child.wait()
         finally:

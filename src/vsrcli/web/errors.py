@@ -1,16 +1,21 @@
-"""Error responses, and status messages of jobs: English text, and a code for translation.
+"""Error responses, status messages of jobs (English text, and a code for translation), errors at the start.
 
 The codes are listed in docs/web.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from vsrcli.errors import OutputError
 
 SESSION_PATHS = ("/api/", "/files")  # need a session, and answer errors as JSON
 
@@ -113,3 +118,19 @@ def without_message(status: int) -> StatusMessage:
     return StatusMessage(
         "stopped", f"It stopped without an error message (status {status}).", {"status": status}
     )
+
+
+@contextlib.contextmanager
+def data_folder_errors(data: Path) -> Iterator[None]:
+    """Raise OutputError instead of errors of the system and of SQLite while a data folder is opened."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{data} cannot be written ({error.strerror}); give another folder with --data"
+        ) from error
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"{data}: its database cannot be used ({error}); check the folder's rights and free space, or "
+            "give another folder with --data"
+        ) from error

@@ -30,21 +30,24 @@ def describe_video(path: Path) -> dict[str, Any]:
         VsrError: the file is no video, or cannot be read.
     """
     from vsrcli.media.probe import probe
-    from vsrcli.media.timing import frame_ticks
+    from vsrcli.media.timing import frame_count, frame_ticks
 
     source = probe(path)
     video = source.video
     ticks = frame_ticks(source)
-    ticks = ticks[ticks >= math.ceil(video.start / video.time_base)]  # packets before show nothing
-    span = Fraction(int(ticks[-1] - ticks[0])) * video.time_base if len(ticks) else Fraction(0)
-    rate = video.frame_rate or (Fraction(len(ticks) - 1) / span if span else None)
+    shown = ticks[ticks >= math.ceil(video.start / video.time_base)]  # packets before show nothing
+    frames = frame_count(source) - (len(ticks) - len(shown))
+    span = Fraction(int(shown[-1] - shown[0])) * video.time_base if len(shown) else Fraction(0)
+    rate = video.frame_rate or (Fraction(len(shown) - 1) / span if span else None)
     counted = span + (1 / rate if rate else 0)  # the last frame has a duration, too
+    if rate and len(shown) < frames:  # a raw stream, or one with few times
+        counted = max(counted, frames / rate)
     return {
         "width": video.width,
         "height": video.height,
         "pixel_aspect": float(video.sample_aspect_ratio),
         "fps": None if rate is None else round(float(rate), 3),
-        "frames": len(ticks),
+        "frames": frames,
         "duration": round(float(max(counted, video.duration or 0)), 3),
         "audio": any(other.kind == "audio" for other in source.other_streams),
         "container": source.container,

@@ -128,9 +128,10 @@ class JobRoutes:
         suffix = job_request.result_suffix(upload.properties["container"])
         source = settings.upload_path(upload.id, upload.suffix)
         target = settings.result_path(job_id, suffix)
+        arguments = job_request.arguments_for(upload.properties["width"], upload.properties["height"])
         target.parent.mkdir(parents=True)
         try:
-            plan = self._plan(upload, job_request, source, target)
+            plan = self._plan(upload, arguments, source, target)
             width, height = plan["target_size"]
             if width * height > settings.max_result:
                 text = f"{upload.name} would have {width}x{height} pixels, more than this server allows "
@@ -146,7 +147,7 @@ class JobRoutes:
             upload_id=upload.id,
             session=upload.session,
             options=job_request.options,
-            arguments=job_request.arguments,
+            arguments=arguments,
             suffix=suffix,
             state=QUEUED,
             created=now(),
@@ -156,8 +157,8 @@ class JobRoutes:
             disk_bytes=round(upload.size * growth * _RESULT_COPIES),
         )
 
-    def _plan(self, upload: Upload, job_request: JobRequest, source: Path, target: Path) -> dict[str, Any]:
-        command = job_command(source, target, job_request.arguments, self._settings.devices[0])
+    def _plan(self, upload: Upload, arguments: list[str], source: Path, target: Path) -> dict[str, Any]:
+        command = job_command(source, target, arguments, self._settings.devices[0])
         cancel = current_token()  # the server's, also after it has ended
         try:
             messages = run_json(

@@ -9,8 +9,9 @@ import asyncio
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
@@ -29,6 +30,9 @@ from vsrcli.web.errors import ApiError
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store
 
+if TYPE_CHECKING:
+    from vsrcli.media.ffmpeg import Ffmpeg
+
 DEFAULT_ENCODER_PRESET = "web"
 SIZES = tuple(name for name in NAMED_SIZES if name.endswith("p") and NAMED_SIZES[name][1] >= 720)
 _SIZE_FORMATS = {  # pattern, example
@@ -36,6 +40,7 @@ _SIZE_FORMATS = {  # pattern, example
     "size": (r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"),
     "height": (r"[1-9]\d{0,4}", "1080"),
 }
+_RETRY_INTERVAL = 60.0  # seconds until encoders are tried again that took too long
 _LOOK_NAMES = ("strength", "keep_color")
 _OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", "look", *_LOOK_NAMES, "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
@@ -47,11 +52,29 @@ class JobRequest:
 
     Attributes:
         options: all options, as sent back to the page.
-        arguments: of ``vsr upscale``, without the files.
+        arguments: of ``vsr upscale``, without the files; see :meth:`arguments_for`.
     """
 
     options: dict[str, Any]
     arguments: list[str]
+
+    def arguments_for(self, width: int, height: int) -> list[str]:
+        """Return the arguments for a video: an even height in place of a factor that makes a side odd.
+
+        Most players take even sides only, and so does the pixel format of the preset ``web``.
+
+        Args:
+            width, height: of the video, as displayed.
+        """
+        if self.options["scale"] is None:
+            return self.arguments
+        scale = Fraction(self.options["scale"])
+        scaled_width, scaled_height = round(width * scale), round(height * scale)
+        even_height = scaled_height - scaled_height % 2
+        if even_height <= height or not (scaled_width % 2 or scaled_height % 2):
+            return self.arguments
+        begin = self.arguments.index("--scale")
+        return [*self.arguments[:begin], "--height", str(even_height), *self.arguments[begin + 2 :]]
 
     def result_suffix(self, container: str) -> str:
         """Return the suffix of the result; presets without a container keep MP4, and make Matroska of others.
@@ -165,18 +188,34 @@ def _imported_model(model: LibraryModel) -> dict[str, Any]:
     }
 
 
-@lru_cache
-def offered_encoder_presets() -> list[dict[str, Any]]:
-    """Return the encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
-    from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
+def offered_encoder_presets() -> tuple[list[dict[str, Any]], bool]:
+    """Return the encoder presets that work on this machine, and whether all encoders could be tried in time.
+
+    Runs ffmpeg with encoders that it has not tried yet: slow at the first call.
+    """
+    from vsrcli.media.ffmpeg import find_ffmpeg
 
     ffmpeg = find_ffmpeg()
-    encoders = ffmpeg.encoders()
-    return [
-        {"name": name, "description": preset.description, "default": name == DEFAULT_ENCODER_PRESET}
-        for name, preset in PRESETS.items()
-        if (codec := preset.options.codec) is not None and codec in encoders and encoder_works(ffmpeg, codec)
-    ]
+    encoders, presets, is_complete = ffmpeg.encoders(), [], True
+    for name, preset in PRESETS.items():
+        codec, is_default = preset.options.codec, name == DEFAULT_ENCODER_PRESET
+        try:
+            if codec in encoders and _try_encoder(ffmpeg, codec):
+                presets.append({"name": name, "description": preset.description, "default": is_default})
+        except TimeoutError:
+            is_complete = False
+    return presets, is_complete
+
+
+@lru_cache
+def _try_encoder(ffmpeg: Ffmpeg, codec: str) -> bool:
+    """Return whether an encoder works; raise TimeoutError, which is not cached, if that takes too long."""
+    from vsrcli.media.ffmpeg import encoder_works
+
+    works = encoder_works(ffmpeg, codec)
+    if works is None:
+        raise TimeoutError
+    return works
 
 
 def _parse_name(key: str, value: Any, names: Collection[str]) -> str:
@@ -223,6 +262,7 @@ class OptionsRoutes:
         self._store, self._settings = store, settings
         self._lock = asyncio.Lock()
         self._constant: dict[str, Any] | None = None
+        self._is_complete = False  # whether all encoders have been tried
         self.routes = [Route("/api/options", self.get)]
 
     async def get(self, request: Request) -> Response:
@@ -237,7 +277,15 @@ class OptionsRoutes:
         used, quota = await run_sync(self._store.bytes_used), self._settings.quota
         return self._constant | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
 
+    async def prepare(self) -> None:
+        """Find out what can be requested before somebody asks; try encoders again that took too long."""
+        await self.options()
+        while not self._is_complete:
+            await asyncio.sleep(_RETRY_INTERVAL)
+            self._constant = await run_sync(self._constant_options)
+
     def _constant_options(self) -> dict[str, Any]:
+        encode_presets, self._is_complete = offered_encoder_presets()
         settings, models = self._settings, offered_models(all_models=self._settings.all_models)
         own = [model for model in models.values() if not model["imported"]]
         scales = {scale for model in own for scale in model["scales"]}
@@ -248,7 +296,7 @@ class OptionsRoutes:
             "sizes": SIZES,
             "models": list(models.values()),
             "presets": [{"name": name, "model": MODEL_PRESETS[name]} for name in offered_model_presets()],
-            "encode_presets": offered_encoder_presets(),
+            "encode_presets": encode_presets,
             "limits": {
                 "upload": settings.max_upload,
                 "duration": settings.max_duration,

@@ -362,7 +362,8 @@ class _ThreadConnection(sqlite3.Connection):
     """The connection of one thread, closed when the thread ends."""
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it could not be opened
+            self.close()
 
 
 def _create_tables(db: sqlite3.Connection, path: Path) -> None:

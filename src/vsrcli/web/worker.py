@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import psutil
@@ -19,10 +19,11 @@ from huey import RedisHuey, SqliteHuey
 from huey.consumer import Consumer
 
 from vsrcli.errors import OutputError
+from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.web.conversion import JobRunner
-from vsrcli.web.errors import INTERRUPTED
+from vsrcli.web.errors import INTERRUPTED, data_folder_errors
 from vsrcli.web.metrics import anonymize_id, log_event
 from vsrcli.web.settings import SQLITE, Settings
 from vsrcli.web.store import HEARTBEAT_KEY, QUEUED, RUNNING, JobRecord, Store, now
@@ -40,13 +41,17 @@ def run_worker(settings: Settings) -> None:
     """Run jobs until SIGTERM, SIGINT or SIGHUP; running jobs go back to the queue then.
 
     Raises:
-        OutputError: another worker has this data folder.
+        OutputError: another worker has this data folder, or it or its database cannot be used.
+        FfmpegError: there is no usable ffmpeg.
     """
+    find_ffmpeg()
     with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS, resume_hint=str) as cancel:
-        store = Store(settings.database)
-        lock = _acquire_lock(settings, cancel)
+        with data_folder_errors(settings.data):
+            store = Store(settings.database)
+            lock = _acquire_lock(settings, cancel)
         try:
-            queue = JobQueue(settings, JobRunner(store, settings, cancel))
+            runner = JobRunner(store, settings, cancel)
+            queue = JobQueue(settings, runner)
             requeue_interrupted(store)
             _fill_queue(store, queue, cancel)
             consumer = queue.consumer(len(settings.devices))
@@ -55,7 +60,7 @@ def run_worker(settings: Settings) -> None:
             while not cancel.wait(0 if store.counters().get(HEARTBEAT_KEY, 0) == 0 else HEARTBEAT_INTERVAL):
                 store.set_counter(HEARTBEAT_KEY, now())
                 consumer.check_worker_health()
-                _requeue_lost(store, queue)
+                _requeue_lost(store, queue, requeue_interrupted(store, runner.active))
             consumer.stop(graceful=True)
             log_event("worker stopped")
         finally:
@@ -141,9 +146,22 @@ def _acquire_lock(settings: Settings, cancel: CancelToken) -> FileLock:
                 ) from None
 
 
-def requeue_interrupted(store: Store) -> None:
-    """Queue the jobs of a killed worker again, before all others; end their processes."""
+def requeue_interrupted(store: Store, active: Collection[str] = ()) -> list[str]:
+    """Queue jobs again, before all others, that are recorded as running and are not; end their processes.
+
+    They are those of a killed worker, or of one that could not write the database for a moment.
+
+    Args:
+        store: of the jobs.
+        active: ids of jobs that do run.
+
+    Returns:
+        Their ids.
+    """
+    requeued = []
     for job in store.list_jobs(state=RUNNING, with_deleted=True):
+        if job.id in active:
+            continue
         if job.process is not None:
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(job.process["pid"])
@@ -152,8 +170,10 @@ def requeue_interrupted(store: Store) -> None:
                 ):  # not another's pid
                     kill_process_tree(process.pid)
                     process.wait(10)
-        store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns())
-        log_event("job requeued", job=anonymize_id(job.id))
+        if store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns()):
+            log_event("job requeued", job=anonymize_id(job.id))
+            requeued.append(job.id)
+    return requeued
 
 
 def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
@@ -167,11 +187,16 @@ def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
             cancel.wait(2)
 
 
-def _requeue_lost(store: Store, queue: JobQueue) -> None:
-    """Enqueue queued jobs again while the queue is empty and no job runs, as after a restart of Redis."""
-    lost, running = (store.list_jobs(state=state, with_deleted=True) for state in (QUEUED, RUNNING))
-    if lost and not running and lost[0].created < now() - HEARTBEAT_INTERVAL:
-        with contextlib.suppress(QueueUnavailableError):
-            if queue.pending_count() == 0:
-                for job in lost:
-                    queue.enqueue(job.id)
+def _requeue_lost(store: Store, queue: JobQueue, interrupted: list[str]) -> None:
+    """Enqueue interrupted jobs, and queued ones while the queue is empty and no job runs.
+
+    The latter are lost if Redis restarts.
+    """
+    with contextlib.suppress(QueueUnavailableError):
+        for job_id in interrupted:
+            queue.enqueue(job_id)
+        lost, running = (store.list_jobs(state=state, with_deleted=True) for state in (QUEUED, RUNNING))
+        is_idle = lost and not running and lost[0].created < now() - HEARTBEAT_INTERVAL
+        if is_idle and queue.pending_count() == 0:
+            for job in lost:
+                queue.enqueue(job.id)

@@ -55,7 +55,10 @@ export function resultSize(video, { scale, size, height }) {
   }
   if (height != null) return { width: even((video.width * height) / video.height), height };
   const factor = Number(scale ?? 4);
-  return { width: round(video.width * factor), height: round(video.height * factor) };
+  const result = { width: round(video.width * factor), height: round(video.height * factor) };
+  const evenHeight = result.height - (result.height % 2); // the server requests it in place of odd sides
+  const hasOddSide = result.width % 2 || result.height % 2;
+  return hasOddSide && evenHeight > video.height ? resultSize(video, { height: evenHeight }) : result;
 }
 
 /** Sizes to choose from: [{body: {scale} or {size}, width, height, isAllowed, isDefault}, ...]. */
