@@ -130,7 +130,7 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
-    """Return the default video stream with a picture, or else the first: no covers, thumbnails, parts of others.
+    """Return the default video stream with a picture, or else the first; no covers, thumbnails, parts.
 
     Of a HEIF photograph in tiles, each tile is a part; its thumbnail or gain map is no default stream.
     """
