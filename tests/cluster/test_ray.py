@@ -21,7 +21,7 @@ import media_samples as media
 from ray_cluster import RayCluster, ray_cluster
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.cluster import video
-from vsrcli.cluster.driver import Limits
+from vsrcli.cluster.driver import Driver, Limits
 from vsrcli.cluster.ray_workers import RayWorkers
 from vsrcli.cluster.run import run_on_workers
 from vsrcli.pipeline import pieces
@@ -80,9 +80,14 @@ def worker_processes() -> list[psutil.Process]:
     return found
 
 
-def test_two_machines_write_the_bytes_of_one(cluster: RayCluster, sample: Sample, tmp_path: Path) -> None:
+def test_two_machines_write_the_bytes_of_one(
+    cluster: RayCluster, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the second one takes to start: the first one begins when both are ready."""
     source, target, seen = sample(long_shot), tmp_path / "out.mp4", list[Progress]()
     job = prepare_job(source, target, SHOTS)
+    give = Driver.give
+    monkeypatch.setattr(Driver, "give", lambda self, now: give(self, now) if len(self.workers) == 2 else [])
     run_on_workers(job, RayWorkers(cluster.address), CallbackReporter(seen.append, None))
     assert target.read_bytes() == reference(source, tmp_path)
     assert seen[-1].pieces is not None
