@@ -218,7 +218,10 @@ def test_the_old_state_stays_until_a_new_segment_is_committed(
     upscale_until(source, reference, BICUBIC)
     upscale_until(source, target, BICUBIC, stop_after=7)
 
+    finish = VideoEncoder.finish
+
     def fail(writer: VideoEncoder) -> None:
+        finish(writer)
         raise EncodeError("no room is left")
 
     def fill_disk(progress: object) -> None:

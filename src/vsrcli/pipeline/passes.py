@@ -24,6 +24,12 @@ from vsrcli.pipeline.memory import (
 )
 
 _RGB_BYTES = 12  # per pixel, in float32
+_SHARES = (
+    Fraction(1),
+    Fraction(3, 4),
+    Fraction(1, 2),
+    Fraction(1, 4),
+)  # of what is left, before the last pass
 _FAITHFUL_BYTES = 5 * _RGB_BYTES  # per output pixel: interpolated and resized, the difference, colour
 
 
@@ -63,7 +69,8 @@ def choose_passes(
         models: of the passes.
         workload: from the input of the first to the output of the last.
         overlap: the requested context, in input pixels of each pass; None: the receptive field.
-        budget: memory limits; each pass gets what those before it leave.
+        budget: memory limits; each pass gets what those before it leave, which take less where that is not
+            enough for a later one.
         tile: see :func:`~vsrcli.pipeline.memory.choose_tiles`; the same for all passes.
         visible_share: of the last pass.
         is_faithful: see :func:`estimate_passes`.
@@ -71,6 +78,30 @@ def choose_passes(
     Raises:
         UsageError: see ``choose_tiles``.
     """
+    first_error: UsageError | None = None
+    for share in _SHARES if budget.explicit and len(models) > 1 else _SHARES[:1]:
+        try:
+            return _choose_passes(
+                models, workload, overlap, budget, tile, visible_share, share=share, is_faithful=is_faithful
+            )
+        except UsageError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
+
+
+def _choose_passes(
+    models: Sequence[ModelChoice],
+    workload: Workload,
+    overlap: int | None,
+    budget: MemoryBudget,
+    tile: str | int,
+    visible_share: tuple[float, float],
+    *,
+    share: Fraction,
+    is_faithful: bool,
+) -> tuple[Pass, ...]:
+    """Choose passes one after the other; each but the last takes at most a share of what is left."""
     passes: list[Pass] = []
 
     def beside(model: ModelChoice, tiles: TilePlan) -> int:
@@ -81,8 +112,9 @@ def choose_passes(
     remaining = budget
     for model, each in zip(models, _pass_workloads(models, workload), strict=True):
         context = model.architecture.radius() if overlap is None else overlap
+        own = remaining if len(passes) == len(models) - 1 else _scaled(remaining, share)
         try:
-            tiles = choose_tiles(model.architecture, each, context, remaining, tile, partial(beside, model))
+            tiles = choose_tiles(model.architecture, each, context, own, tile, partial(beside, model))
         except UsageError as error:
             if not passes:
                 raise
@@ -98,6 +130,11 @@ def choose_passes(
             gpu=None if budget.gpu is None else max(budget.gpu - network_bytes, 0),
         )
     return (*passes[:-1], replace(passes[-1], visible_share=visible_share))
+
+
+def _scaled(budget: MemoryBudget, share: Fraction) -> MemoryBudget:
+    gpu = None if budget.gpu is None else int(budget.gpu * share)
+    return replace(budget, host=int(budget.host * share), gpu=gpu)
 
 
 def estimate_passes(
