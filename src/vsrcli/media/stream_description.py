@@ -202,16 +202,17 @@ def has_no_timestamps(container: str, codec: str) -> bool:
 def _frame_rate(container: Any, stream: Any) -> Fraction | None:
     """Return libavformat's best guess, or that of the first packets' times where it is the clock's rate.
 
-    It guesses so where frames have variable distances. None if implausible.
+    It guesses so where frames have variable distances; a single frame has none, as the first of a pipe. None
+    if implausible.
     """
     rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
     if rate > _MAX_COMMON_FRAME_RATE and rate * Fraction(stream.time_base) == 1:
-        rate = _median_frame_rate(container, stream)
+        rate = _median_frame_rate(container, stream) or rate
     return rate if 0 < rate <= _MAX_FRAME_RATE else None
 
 
 def _median_frame_rate(container: Any, stream: Any) -> Fraction:
-    """Return frames per second by the median distance of the first packets; 0 if they state no times."""
+    """Return frames per second by the median distance of the first packets; 0 for fewer than two."""
     import av
 
     times: set[int] = set()
