@@ -136,6 +136,27 @@ def test_one_output_that_cannot_be_written_costs_no_other(
     assert (tmp_path / "x.markdown").exists()
 
 
+def test_a_failed_output_is_named_where_the_reader_of_another_is_gone(
+    image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_full_disk(path: Path, write: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def without_reader(text: str, *, err: bool = False, **options: Any) -> None:
+        if not err:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        echo(text, err=True, **options)
+
+    echo = evaluate.click.echo
+    monkeypatch.setattr(evaluate, "atomic_write", on_full_disk)
+    monkeypatch.setattr(evaluate.click, "echo", without_reader)
+    page = tmp_path / "page.html"
+    result = vsr("evaluate", image_clips, "-m", "bicubic", "--html", page, "--json", "-")
+    assert result.status == 141
+    (warning,) = result.err.splitlines()
+    assert warning.startswith(f"warning: cannot write the figures to {str(page)!r}: [Errno 28]")
+
+
 def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:
     """There, even the dots between the parts of a page are no characters of file names."""
     text = "x4 · caf\udce9 · 여행"

@@ -305,10 +305,7 @@ def check_target(path: Path | None) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ``OutputError`` if no file can be written into a folder, which may have to be created.
-
-    A folder that must not be searched is one, too.
-    """
+    """Raise ``OutputError`` if no file can be written into a folder, which may have to be created."""
     places = (folder, *folder.absolute().parents)
     place = next(each for each in places if os.path.exists(each))  # noqa: PTH110
     if not place.is_dir():
@@ -318,17 +315,25 @@ def check_folder(folder: Path) -> None:
 
 
 def write_all(outputs: Sequence[Callable[[], None]]) -> None:
-    """Call all of them, whichever fail, then raise the first error; the others are warnings."""
+    """Call all of them, whichever fail, then raise the first error; the others are warnings.
+
+    So are all of them where the reader of standard output is gone, which is no error to be printed.
+    """
     errors: list[VsrError] = []
-    for output in outputs:
-        try:
-            output()
-        except VsrError as error:
-            errors.append(error)
-    for error in errors[1:]:
-        click.echo(f"warning: {replace_undecodable(str(error))}", err=True)
-    if errors:
-        raise errors[0]
+    raised: VsrError | None = None
+    try:
+        for output in outputs:
+            try:
+                output()
+            except VsrError as error:
+                errors.append(error)
+        raised = next(iter(errors), None)
+    finally:
+        for error in errors:
+            if error is not raised:
+                click.echo(f"warning: {replace_undecodable(str(error))}", err=True)
+    if raised is not None:
+        raise raised
 
 
 def write(path: Path, make_text: Callable[[], str]) -> None:
