@@ -138,6 +138,16 @@ def test_a_damaged_image_is_named(tmp_path: Path, suffix: str) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_an_image_that_is_too_large_is_named(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image_folder(tmp_path / "clip", TEXTURE[:6], "{}." + suffix)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 50)  # Pillow refuses twice as many
+    with pytest.raises(DataError, match=rf"cannot read '.*1.{suffix}': .*exceeds limit.*; replace it"):
+        read_frames(tmp_path / "clip")
+
+
 def test_folders_that_are_no_clips(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no clip in .*\.mp4.*\.png"):
         find_clips([tmp_path])

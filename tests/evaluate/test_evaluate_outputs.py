@@ -91,6 +91,32 @@ def test_folders_without_write_access_are_refused_before_the_work(
     assert "PSNR" not in result.out
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--images", "cannot be written to: name another folder"),
+        ("--html", "locked/new/target'"),
+    ],
+)
+def test_folders_that_must_not_be_searched_are_refused_in_one_line(
+    option: str, said: str, image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the superuser, who may search all of them, a test has to pretend."""
+    locked, status = tmp_path / "locked", os.stat
+    locked.mkdir()
+
+    def stat(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if isinstance(path, str | Path) and locked in Path(path).parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return status(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    result = vsr("evaluate", image_clips, "-m", "bicubic", option, locked / "new" / "target")
+    result.fails(1, said)
+    assert "PSNR" not in result.out
+
+
 def test_one_output_that_cannot_be_written_costs_no_other(
     image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +134,27 @@ def test_one_output_that_cannot_be_written_costs_no_other(
     assert "x.html" in warning
     assert "x.json': [Errno 28] No space left on device" in error
     assert (tmp_path / "x.markdown").exists()
+
+
+def test_a_failed_output_is_named_where_the_reader_of_another_is_gone(
+    image_clips: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_full_disk(path: Path, write: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def without_reader(text: str, *, err: bool = False, **options: Any) -> None:
+        if not err:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        echo(text, err=True, **options)
+
+    echo = evaluate.click.echo
+    monkeypatch.setattr(evaluate, "atomic_write", on_full_disk)
+    monkeypatch.setattr(evaluate.click, "echo", without_reader)
+    page = tmp_path / "page.html"
+    result = vsr("evaluate", image_clips, "-m", "bicubic", "--html", page, "--json", "-")
+    assert result.status == 141
+    (warning,) = result.err.splitlines()
+    assert warning.startswith(f"warning: cannot write the figures to {str(page)!r}: [Errno 28]")
 
 
 def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 import tifffile
 
 from vsrcli.errors import InputError
+from vsrcli.images import probe
 from vsrcli.images.probe import probe_image
 from vsrcli.images.reader import read_image
+from vsrcli.images.sequence import probe_source
 
 
 def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -96,6 +99,28 @@ def test_16_bit_tiffs_that_nothing_decodes_are_refused_by_name(
     name = {5: "LZW", 50000: "ZSTD", 34925: "LZMA"}[compression]
     with pytest.raises(InputError, match=f"16-bit TIFF with {name} compression.*-compress zip"):
         probe_image(tmp_path / "in.tif")
+
+
+def test_keep_going_replaces_no_image_that_is_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error with its remedy comes before the first frame."""
+    codes = image_samples.smooth_codes(high_bit_depth=True)
+    for number in (1, 2):
+        tifffile.imwrite(tmp_path / f"{number}.tif", codes, photometric="rgb", tile=(16, 16))
+    with tifffile.TiffFile(tmp_path / "2.tif", mode="r+") as document:
+        document.pages.first.tags["Compression"].overwrite(5)
+    with pytest.raises(InputError, match=r"2\.tif: 16-bit TIFF with LZW compression.*-compress zip"):
+        probe_source(tmp_path, keep_going=True)
+
+    detect_format = probe.detect_format
+
+    def detect_readable(path: Path) -> str | None:
+        if path.name == "2.tif":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return detect_format(path)
+
+    monkeypatch.setattr(probe, "detect_format", detect_readable)
+    with pytest.raises(InputError, match=r"2\.tif cannot be read \(Permission denied\)"):
+        probe_source(tmp_path, keep_going=True)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -40,6 +40,13 @@ def test_variable_rate_that_is_not_stated(suffix: str, sample: Callable[..., Pat
     assert fast.frame_rate == 1000
 
 
+def test_high_rate_of_a_single_frame(tmp_path: Path) -> None:
+    """As of a pipe, of which the first frame is probed."""
+    header = b"YUV4MPEG2 W32 H32 F300:1 Ip A1:1 C420jpeg\n"
+    (tmp_path / "in.y4m").write_bytes(header + b"FRAME\n" + bytes(32 * 32 * 3 // 2))
+    assert probe(tmp_path / "in.y4m").video.frame_rate == 300
+
+
 def test_frame_count_not_stated(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.cfr, suffix=".mkv")).video.frame_count is None
 

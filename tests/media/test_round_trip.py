@@ -238,6 +238,16 @@ def test_first_times_read_only_the_beginning(tmp_path: Path) -> None:
     assert frame_times(probe(whole), start=times[395], max_count=10) == times[395:]
 
 
+def test_bursts_of_a_recording_without_a_rate_in_avi(
+    sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    """AVI shows a frame a tick, which is one of the recording's clock where that states no rate."""
+    times = "33*N-20*eq(mod(N,8),7)"
+    path, target = sample(media.without_rate, suffix=".mkv", times=times), tmp_path / "out.avi"
+    upscale(path, target, codec="mpeg4")
+    assert relative_times(target) == relative_times(path)
+
+
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame", "ac3", "pcm_s16le"])
 @pytest.mark.parametrize("start", [None, Fraction(1, 10)])
 def test_sound_that_begins_late_is_late_in_avi(

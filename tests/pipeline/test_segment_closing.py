@@ -15,6 +15,7 @@ from interruptible_runs import FAST, frame_hashes, journal_content, upscale_unti
 import media_samples as media
 from vsrcli import Options, prepare_job
 from vsrcli.errors import EncodeError
+from vsrcli.media import segments
 from vsrcli.media.segments import SegmentDestination
 
 Sample = Callable[..., Path]
@@ -117,4 +118,21 @@ def test_error_of_background_closing_stops_the_run(
     assert caught.value.saved_frames == 5
     closing(lambda segment: None)
     assert upscale_until(source, target, replace(OPTIONS)).notices == ["resuming at frame 5 of 23"]
+    assert len(frame_hashes(target)) == 23
+
+
+def test_segments_of_an_earlier_run_with_other_headers(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another version, which chose another level, had written them: the remedy works."""
+    source, target = sample(media.cfr, frames=23), tmp_path / "out.mp4"
+    upscale_until(source, target, OPTIONS, stop_after=12)
+    original = segments.segment_encoder_options
+    monkeypatch.setattr(
+        segments, "segment_encoder_options", lambda *arguments: [*original(*arguments), ("level", "6.2")]
+    )
+    with pytest.raises(EncodeError, match=r"an earlier run wrote; use --no-resume to begin anew") as caught:
+        upscale_until(source, target, OPTIONS)
+    assert caught.value.resume_option is None
+    upscale_until(source, target, replace(OPTIONS, resume=False))
     assert len(frame_hashes(target)) == 23

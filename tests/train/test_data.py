@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from footage import texture
+from PIL import Image
 
 from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
@@ -37,6 +39,16 @@ def test_folders_without_footage_are_named(tmp_path):
         find_footage(tmp_path, shippable_only=True)
     with pytest.raises(DataError, match=r"broken\.mp4"):
         prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
+
+
+@pytest.mark.parametrize("folder", [".", "train_sharp/000"], ids=["photographs", "frames"])
+def test_an_image_that_is_too_large_is_named(folder, tmp_path, monkeypatch):
+    (tmp_path / "footage" / folder).mkdir(parents=True)
+    for number in range(9):
+        Image.fromarray(texture(number, 100, 100)).save(tmp_path / "footage" / folder / f"{number:08}.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 50)  # Pillow refuses twice as many
+    with pytest.raises(DataError, match=r"cannot read '.*0\.png': .*exceeds limit of 5000 pixels.*; re"):
+        prepare_pairs(find_footage(tmp_path / "footage"), tmp_path / "cache", 2, PRESETS["bi"])
 
 
 def test_pairs_are_aligned_and_prepared_once(footage_folder, tmp_path):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import media_samples as media
+from vsrcli.media import timing
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
+from vsrcli.media.types import Source
 from vsrcli.web.inspection import describe_video, write_previews
 
 Sample = Callable[..., Path]
@@ -41,6 +45,27 @@ def test_frames_without_times(name: str, sample: Sample) -> None:
     path = sample(media.encoded, name=name, filters="format=yuv420p", encoder=("-c:v", *encoder), frames=48)
     video = describe_video(path)
     assert (video["frames"], video["fps"], video["duration"]) == (48, 23.976, 2.002)
+
+
+@pytest.mark.parametrize("timed_each", [1, 6])
+def test_fields_are_no_frames(timed_each: int, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libavformat makes a packet of each field, of which the second has no time: H.264 in field pictures."""
+    path = sample(media.interlaced, suffix=".ts")
+    expected, read_packets = describe_video(path), timing._packets
+
+    def packets(source: Source) -> Iterator[Any]:
+        for index, packet in enumerate(read_packets(source)):
+            field = SimpleNamespace(size=packet.size, is_discard=False, dts=None, pts=None, time_base=None)
+            yield packet if index % timed_each == 0 else field
+            yield field
+
+    monkeypatch.setattr(timing, "_packets", packets)
+    monkeypatch.setattr(timing, "_last_ticks", None)
+    video = describe_video(path)
+    last_ones = 0 if timed_each == 1 else timed_each  # after the last time, of which nothing is known
+    assert expected["frames"] == 24
+    assert expected["frames"] - last_ones <= video["frames"] <= expected["frames"]
+    assert video["duration"] <= expected["duration"]
 
 
 def test_pixels_that_are_not_square(sample: Sample) -> None:

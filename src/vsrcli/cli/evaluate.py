@@ -288,19 +288,26 @@ def check_target(path: Path | None) -> None:
     """Raise ``OutputError`` before hours of work if scores cannot be written to a file; None, ``-``: pass."""
     if path is None or path == _STDOUT:
         return
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        why = "that is a folder" if path.is_dir() else "there is no such folder"
+    folder = path.resolve().parent
+    try:
+        is_folder, is_inside_folder = path.is_dir(), folder.is_dir()
+        is_special = path.exists() and not path.is_file()
+    except PermissionError as error:  # below a folder that must not be searched
+        raise OutputError(f"{str(path)!r} cannot be written to ({error.strerror}): name another") from error
+    if is_folder or not is_inside_folder:
+        why = "that is a folder" if is_folder else "there is no such folder"
         raise OutputError(f"cannot write the figures to {str(path)!r}: {why}; name a file in one that exists")
-    if path.exists() and not path.is_file():  # a pipe or device is written itself
+    if is_special:  # a pipe or device is written itself
         if not os.access(path, os.W_OK):
             raise OutputError(f"{str(path)!r} cannot be written to: name another file")
         return
-    check_folder(path.resolve().parent)
+    check_folder(folder)
 
 
 def check_folder(folder: Path) -> None:
     """Raise ``OutputError`` if no file can be written into a folder, which may have to be created."""
-    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    places = (folder, *folder.absolute().parents)
+    place = next(each for each in places if os.path.exists(each))  # noqa: PTH110
     if not place.is_dir():
         raise OutputError(f"{str(place)!r} is no folder: name another one")
     if not os.access(place, os.W_OK | os.X_OK):
@@ -308,17 +315,25 @@ def check_folder(folder: Path) -> None:
 
 
 def write_all(outputs: Sequence[Callable[[], None]]) -> None:
-    """Call all of them, whichever fail, then raise the first error; the others are warnings."""
+    """Call all of them, whichever fail, then raise the first error; the others are warnings.
+
+    So are all of them where the reader of standard output is gone, which is no error to be printed.
+    """
     errors: list[VsrError] = []
-    for output in outputs:
-        try:
-            output()
-        except VsrError as error:
-            errors.append(error)
-    for error in errors[1:]:
-        click.echo(f"warning: {replace_undecodable(str(error))}", err=True)
-    if errors:
-        raise errors[0]
+    raised: VsrError | None = None
+    try:
+        for output in outputs:
+            try:
+                output()
+            except VsrError as error:
+                errors.append(error)
+        raised = next(iter(errors), None)
+    finally:
+        for error in errors:
+            if error is not raised:
+                click.echo(f"warning: {replace_undecodable(str(error))}", err=True)
+    if raised is not None:
+        raise raised
 
 
 def write(path: Path, make_text: Callable[[], str]) -> None:

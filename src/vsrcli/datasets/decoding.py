@@ -10,6 +10,7 @@ import av
 import imageio.v3 as imageio
 import numpy as np
 from av.error import FFmpegError
+from PIL import Image
 
 from vsrcli.errors import DataError
 from vsrcli.media.conversion import to_rgb
@@ -17,6 +18,7 @@ from vsrcli.media.ffmpeg import file_url
 from vsrcli.system.text import IMAGE_EXTENSIONS, natural_key
 
 _HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError)
 
 
 def decode_video(path: Path, remedy: str, *, exact: bool = False) -> Iterator[np.ndarray]:
@@ -82,10 +84,28 @@ def read_image(path: Path, remedy: str) -> tuple[np.ndarray, bool]:
         if path.suffix.lower() not in _HIGH_BIT_DEPTH_EXTENSIONS or _bit_depth(content) <= 8:
             return imageio.imread(content, plugin="pillow", index=0, mode="RGB"), False
         image = imageio.imread(content, plugin="pyav", index=0, format="rgb48le")  # Pillow would truncate
-    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"cannot read {str(path)!r}: {reason}; {remedy}") from error
+    except (FFmpegError, *_PILLOW_ERRORS) as error:
+        cause = error.__cause__  # where imageio wraps an error of Pillow, its own message says nothing
+        raise _image_error(path, cause if isinstance(cause, _PILLOW_ERRORS) else error, remedy) from error
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8), True
+
+
+def image_size(path: Path, remedy: str) -> tuple[int, int]:
+    """Return width and height of an image; decode nothing.
+
+    Raises:
+        DataError: it cannot be read, or is larger than Pillow allows; the message ends with ``remedy``.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except _PILLOW_ERRORS as error:
+        raise _image_error(path, error, remedy) from error
+
+
+def _image_error(path: Path, error: BaseException, remedy: str) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"cannot read {str(path)!r}: {reason.rstrip('.')}; {remedy}")
 
 
 def visible_entries(folder: Path) -> list[Path]:

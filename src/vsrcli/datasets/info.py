@@ -10,9 +10,8 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
-from PIL import Image
 
-from vsrcli.datasets.decoding import image_files
+from vsrcli.datasets.decoding import image_files, image_size
 from vsrcli.datasets.layouts import (
     DatasetClip,
     Layout,
@@ -182,12 +181,11 @@ def _add_clip(info: DatasetInfo, clip: DatasetClip, *, is_published: bool) -> No
 
 def _image_size(path: Path, problems: list[str]) -> str:
     try:
-        with Image.open(path) as image:
-            return f"{image.width}x{image.height}"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        problems.append(f"cannot read {str(path)!r}: {reason}; remove it from the folder")
+        width, height = image_size(path, "remove it from the folder")
+    except DataError as error:
+        problems.append(str(error))
         return ""
+    return f"{width}x{height}"
 
 
 def _video_facts(path: Path, problems: list[str]) -> tuple[str, int, float]:

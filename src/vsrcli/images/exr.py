@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 
 from vsrcli.images.tiff import inflates_within
+from vsrcli.images.types import UnsupportedImageError
 
 MAGIC = b"v/1\x01"
 _MAX_HEADER_BYTES = 1 << 20
@@ -49,13 +50,14 @@ def read_header(file: IO[bytes]) -> ExrHeader:
     """Parse the header at the start of a file.
 
     Raises:
-        ValueError: the header is damaged, or the image is of an unsupported kind; the text says which.
+        UnsupportedImageError: it is of an unsupported kind.
+        ValueError: the header is damaged.
     """
     data = file.read(_MAX_HEADER_BYTES)
     try:
         flags = struct.unpack("<I", data[4:8])[0]
         if flags & (_DEEP_DATA_FLAG | _MULTIPART_FLAG):
-            raise ValueError("it has several parts, or deep data; write one flat image a file")
+            raise UnsupportedImageError("it has several parts, or deep data; write one flat image a file")
         values = {name: data[start:end] for name, start, end in _attribute_spans(data)}
         left, top, right, bottom = struct.unpack("<4i", values["displayWindow"])
         channels = dict(_channels(values["channels"]))
@@ -63,9 +65,10 @@ def read_header(file: IO[bytes]) -> ExrHeader:
         raise ValueError("its header is damaged") from error
     is_grayscale = "Y" in channels and not {"R", "G", "B"} & channels.keys()
     if is_grayscale and {"RY", "BY"} & channels.keys():
-        raise ValueError("it holds luminance and chroma; write R, G and B")
+        raise UnsupportedImageError("it holds luminance and chroma; write R, G and B")
     if not is_grayscale and not {"R", "G", "B"} <= channels.keys():
-        raise ValueError(f"it has no channels R, G and B, only {', '.join(sorted(channels)[:8])}")
+        names = ", ".join(sorted(channels)[:8])
+        raise UnsupportedImageError(f"it has no channels R, G and B, only {names}; write these")
     used = {"Y", "A"} if is_grayscale else {"R", "G", "B", "A"}
     return ExrHeader(
         right - left + 1,

@@ -13,9 +13,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
-from vsrcli.errors import InputError
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.images import exr, png, tiff
-from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, oriented_size, parse_orientation
+from vsrcli.images.types import (
+    SRGB,
+    UNTAGGED,
+    ImageInfo,
+    UnsupportedImageError,
+    first_line,
+    oriented_size,
+    parse_orientation,
+)
 from vsrcli.media.color import PRIMARIES, TRANSFERS
 from vsrcli.media.safety import MAX_PIXELS
 from vsrcli.media.types import Color
@@ -57,15 +65,16 @@ def probe_image(path: Path) -> ImageInfo:
     """Return the properties of an image file.
 
     Raises:
-        InputError: it cannot be read, is damaged, too large, or of an unsupported kind.
+        DecodeError: it is empty, damaged or no image.
+        InputError: it is missing, may not be read, is too large, or of an unsupported kind.
     """
     raise_if_cancelled()  # a sequence may have many thousand images
     try:
         file_format = detect_format(path)
         if file_format is None and path.stat().st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes); copy or download it again")
+            raise DecodeError(f"{path} is empty (0 bytes); copy or download it again")
         if file_format is None:
-            raise InputError(f"{path} is no still image; videos are named one by one")
+            raise DecodeError(f"{path} is no still image; videos are named one by one")
         with path.open("rb") as file:
             info = _PROBES[file_format](file, path)
     except InputError:
@@ -74,12 +83,17 @@ def probe_image(path: Path) -> ImageInfo:
         raise InputError(f"{path} does not exist any more; put it back") from None
     except TooManyPixelsError as error:
         raise _too_large_error(path, "more pixels") from error
+    except UnsupportedImageError as error:
+        raise InputError(f"{path} is not supported: {error}") from error
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
-        raise InputError(f"{path} cannot be read as an image: {first_line(error)}; check the file") from error
+        if isinstance(error, OSError) and error.errno is not None:  # of the system; Pillow's have none
+            raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
+        reason = first_line(error)
+        raise DecodeError(f"{path} cannot be read as an image: {reason}; check the file") from error
     if info.width * info.height > MAX_PIXELS:
         raise _too_large_error(path, f"{info.width}x{info.height} pixels, more")
     if min(info.width, info.height) < 1:
-        raise InputError(f"{path} has no pixels; check the file")
+        raise DecodeError(f"{path} has no pixels; check the file")
     return info
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.errors import InputError
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.images.naming import MatchedFiles, is_image_name, match_files, parse_pattern
 from vsrcli.images.probe import detect_format, probe_image
 from vsrcli.images.publish import published_files
@@ -42,7 +42,7 @@ def probe_source(
         path: as typed by the user, see :mod:`vsrcli.images.naming`.
         frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
         target: of the run, if there is one; what it has written among its input is no input.
-        keep_going: take an image that cannot be probed for one like that before it, which will replace it;
+        keep_going: take an image that is damaged or empty for one like that before it, which will replace it;
             the first one must be intact.
 
     Returns:
@@ -103,7 +103,7 @@ def _probe_sequence(
     for file in matched.files:
         try:
             infos.append(probe_image(file))
-        except InputError:
+        except DecodeError:
             if not keep_going or not infos:
                 raise
             infos.append(infos[-1])

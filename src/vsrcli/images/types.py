@@ -12,6 +12,10 @@ SRGB = Color("pc", "gbr", "bt709", "iec61966-2-1")
 UNTAGGED = Color("pc", "gbr")
 
 
+class UnsupportedImageError(ValueError):
+    """The image is of a kind that is not supported; the text says which, and the remedy."""
+
+
 @dataclass(frozen=True)
 class ImageInfo:
     """Properties of one image file.

@@ -53,6 +53,7 @@ class SegmentDestination(Destination):
         file: path of the segment.
         first_frame: number of its first frame in the output, for messages.
         reference: an earlier segment, whose codec headers this one must share.
+        resumed: whether that one is of an earlier run, perhaps with other versions of vsr or ffmpeg.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class SegmentDestination(Destination):
         *,
         first_frame: int = 0,
         reference: Path | None = None,
+        resumed: bool = False,
     ) -> None:
         super().__init__(replace(plan, target=file, overwrite=True), source)
         self.name = f"{plan.target} (from frame {first_frame})"
-        self._reference = reference
+        self._reference, self._resumed = reference, resumed
         self._segment: SegmentFile | None = None
 
     def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
@@ -94,17 +96,20 @@ class SegmentDestination(Destination):
                 if packet.size:
                     times.append(packet.pts * stream.time_base)
                     checksum = zlib.crc32(packet, checksum)
-        problem = ""
+        problem, remedy, resume_option = "", "use --segment none or another --codec", ""
         if sorted(times) != [each * self.source.video.time_base + self.source.pts_offset for each in pts]:
             difference = f"{len(times)} frames" if len(times) != count else "other times"
             problem = f"the segment holds {difference}"
         if self._reference is not None and codec_headers(self.part_file) != codec_headers(self._reference):
             problem = "its headers are not those of the previous one"
+            if self._resumed:
+                problem += ", which an earlier run wrote"
+                remedy, resume_option = "use --no-resume to begin anew", None
         if problem:
             raise EncodeError(
-                f"{self.name}: {count} frames were written, but {problem}; "
-                "use --segment none or another --codec",
+                f"{self.name}: {count} frames were written, but {problem}; {remedy}",
                 details=process.stderr_tail(),
+                resume_option=resume_option,
             )
         size, delay = self.part_file.stat().st_size, _reorder_delay(times)
         self._segment = SegmentFile(self.plan.target.name, count, pts[0], pts[-1], size, delay, checksum)

@@ -48,6 +48,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         width, height, pixel_aspect = height, width, 1 / pixel_aspect
     depth, alpha_in_format = bit_depth(pix_fmt), _has_alpha(pix_fmt)
     time_base = Fraction(stream.time_base)
+    frame_rate, has_estimated_rate = _frame_rate(container, stream)
     start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
     if has_no_timestamps(container.format.name, codec_name(context)):
         start = None
@@ -61,7 +62,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         bit_depth=depth,
         has_alpha=alpha_in_format and has_transparency(container, stream, frame),
         time_base=time_base,
-        frame_rate=_frame_rate(container, stream),
+        frame_rate=frame_rate,
         start=container_start if start is None else start * time_base,
         duration=stream.duration * time_base if stream.duration else _declared_duration(metadata),
         frame_count=_declared_frame_count(stream, metadata),
@@ -76,6 +77,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         timecode=metadata.get("timecode") or lowercase_tags(container.metadata).get("timecode"),
         unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
         crop=crop,
+        has_estimated_rate=has_estimated_rate,
     )
 
 
@@ -199,19 +201,24 @@ def has_no_timestamps(container: str, codec: str) -> bool:
     return container == "avi" and codec in ("h264", "hevc")
 
 
-def _frame_rate(container: Any, stream: Any) -> Fraction | None:
-    """Return libavformat's best guess, or that of the first packets' times where it is the clock's rate.
+def _frame_rate(container: Any, stream: Any) -> tuple[Fraction | None, bool]:
+    """Return libavformat's best guess; where it is the clock's rate, an estimate from the first packets.
 
-    It guesses so where frames have variable distances. None if implausible.
+    It guesses so where frames have variable distances; a single frame has none, as the first of a pipe.
+
+    Returns:
+        The rate, None if it is implausible, and whether it is that estimate.
     """
     rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
     if rate > _MAX_COMMON_FRAME_RATE and rate * Fraction(stream.time_base) == 1:
-        rate = _median_frame_rate(container, stream)
-    return rate if 0 < rate <= _MAX_FRAME_RATE else None
+        estimate = _median_frame_rate(container, stream)
+        if 0 < estimate <= _MAX_FRAME_RATE:
+            return estimate, True
+    return (rate if 0 < rate <= _MAX_FRAME_RATE else None), False
 
 
 def _median_frame_rate(container: Any, stream: Any) -> Fraction:
-    """Return frames per second by the median distance of the first packets; 0 if they state no times."""
+    """Return frames per second by the median distance of the first packets; 0 for fewer than two."""
     import av
 
     times: set[int] = set()

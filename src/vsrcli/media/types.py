@@ -89,8 +89,7 @@ class VideoStream:
         has_alpha: whether there is transparency: the pixel format has an alpha plane, and for formats that
             always have one (GIF), some pixel is not opaque.
         time_base: unit of presentation times, in seconds.
-        frame_rate: average frames per second, or None if the container states none. Informative: times come
-            from pts.
+        frame_rate: average frames per second, or None if it is unknown. Informative: times come from pts.
         start: presentation time of the first frame, in seconds.
         duration: seconds, or None.
         frame_count: as the container *states* it, or None. Informative (progress bars only).
@@ -105,6 +104,7 @@ class VideoStream:
         unsupported_features: what else the stream contains and no output can keep (closed captions,
             Dolby Vision …), as phrases for notices.
         crop: borders that the decoder cuts off, before it rotates; None: there are none.
+        has_estimated_rate: whether ``frame_rate`` is that of the first frames: the container states none.
     """
 
     index: int
@@ -131,6 +131,7 @@ class VideoStream:
     timecode: str | None = None
     unsupported_features: tuple[str, ...] = ()
     crop: Crop | None = None
+    has_estimated_rate: bool = False
 
     @property
     def coded_size(self) -> tuple[int, int]:

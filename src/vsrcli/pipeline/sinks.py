@@ -37,6 +37,7 @@ class VideoSink:
         self.workdir = WorkDir(plan.target)
         self._plan, self._source, self._ffmpeg = plan, source, ffmpeg
         self._first_file: Path | None = None
+        self._resumed = False
 
     def check_target(self) -> None:
         """Raise OutputError if the target cannot be written, as when another run has finished it by now."""
@@ -47,9 +48,15 @@ class VideoSink:
         """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
         file = self.workdir.path / f"{first_frame:08}-{time.time_ns():x}.mov"
         reference = self.workdir.path / segments[0].name if segments else self._first_file
+        self._resumed = self._resumed or (self._first_file is None and reference is not None)
         self._first_file = reference or file
         destination = SegmentDestination(
-            self._plan, self._source, file, first_frame=first_frame, reference=reference
+            self._plan,
+            self._source,
+            file,
+            first_frame=first_frame,
+            reference=reference,
+            resumed=self._resumed,
         )
         return VideoEncoder(self._plan, self._source, destination, ffmpeg=self._ffmpeg)
 

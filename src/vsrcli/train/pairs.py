@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vsrcli.datasets.decoding import decode_video, image_files, read_image
+from vsrcli.datasets.decoding import decode_video, image_files, image_size, read_image
 from vsrcli.datasets.layouts import LowResolution
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
@@ -254,8 +254,7 @@ def _check_space(waiting: Sequence[Path], cache: Path, scale: int, preset: Degra
     files = image_files(waiting[0])
     if not files:
         return
-    with Image.open(files[0]) as image:
-        width, height = image.size
+    width, height = image_size(files[0], "replace it")
     per_clip = len(files) * width * height * 3 * (1 + preset.variant_count / scale**2)
     place = next(path for path in (cache, *cache.absolute().parents) if path.exists())
     needed, free = len(waiting) * per_clip, shutil.disk_usage(place).free

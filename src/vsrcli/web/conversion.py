@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import queue
@@ -10,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -101,7 +103,12 @@ class JobRunner:
             self._devices.put(device)
 
     def __call__(self, job_id: str) -> None:
-        """Run a job if it is still queued."""
+        """Run a job if it is still queued.
+
+        Raises:
+            sqlite3.Error: the database could not be written; the job is still recorded as running, and goes
+                on with what it has finished once :func:`~vsrcli.web.worker.requeue_interrupted` queues it.
+        """
         with self._lock:  # an id may come twice at once
             if self._cancel.is_cancelled or job_id in self.active:
                 return
@@ -122,6 +129,9 @@ class JobRunner:
             else:
                 log_event("job started", job=anonymize_id(job.id), device=device)
                 _JobProcess(job, upload, self._store, self._settings, self._cancel).run(device)
+        except sqlite3.Error:
+            log_event("job interrupted", level=logging.WARNING, job=anonymize_id(job_id))
+            raise
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)

@@ -20,6 +20,7 @@ from vsrcli.errors import VsrError
 if TYPE_CHECKING:
     from vsrcli.media.types import Source
 
+_MIN_TIMED_SHARE = 0.9  # of the frames in the span of the times; if fewer have one, packets are counted
 _COMPRESSION = 3  # of 9: half the time of the default 6, a tenth more bytes
 
 
@@ -36,12 +37,15 @@ def describe_video(path: Path) -> dict[str, Any]:
     video = source.video
     ticks = frame_ticks(source)
     shown = ticks[ticks >= math.ceil(video.start / video.time_base)]  # packets before show nothing
-    frames = frame_count(source) - (len(ticks) - len(shown))
     span = Fraction(int(shown[-1] - shown[0])) * video.time_base if len(shown) else Fraction(0)
     rate = video.frame_rate or (Fraction(len(shown) - 1) / span if span else None)
     counted = span + (1 / rate if rate else 0)  # the last frame has a duration, too
-    if rate and len(shown) < frames:  # a raw stream, or one with few times
-        counted = max(counted, frames / rate)
+    frames, spanned = len(shown), counted * rate if rate else Fraction(0)
+    if not frames or frames < _MIN_TIMED_SHARE * spanned:  # a raw stream, or one with few times
+        frames = frame_count(source) - (len(ticks) - len(shown))
+        if len(shown) and video.field_order not in ("progressive", None):  # perhaps a packet for each field
+            frames = min(frames, round(spanned))
+        counted = max(counted, frames / rate) if rate else counted
     return {
         "width": video.width,
         "height": video.height,
