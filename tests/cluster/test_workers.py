@@ -18,6 +18,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
+from vsrcli.cli.cluster_options import WorkerRequest
 from vsrcli.cluster import places, video, worker
 from vsrcli.cluster.coordinator import Coordinator
 from vsrcli.cluster.driver import Limits
@@ -29,6 +30,7 @@ from vsrcli.inference import engine_plan, keras
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline import pieces
 from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
+from vsrcli.pipeline.memory import MemoryBudget
 from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
@@ -186,6 +188,26 @@ def test_workers_of_a_tuned_run_take_part_and_go_on_with_an_earlier_one(
         [(kind, key, greeting)] = greetings(planned, Place("here", "here"))
     assert (kind, key) == ("ready", 0)
     assert "openvino" not in greeting.engine
+
+
+def test_a_tuned_run_that_shares_the_memory_goes_on_with_an_earlier_one(tmp_path: Path) -> None:
+    source, target, weights = tmp_path / "in.mp4", tmp_path / "out.mp4", tiny_weights(tmp_path, "cached")
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:r=10:d=1", "-c:v", "libx264", source)
+    options = replace(SHOTS, model=str(weights), device="cpu")
+    name = weights.name.removesuffix(".weights.h5")
+    setting = TunedSetting(name, 640, 360, "cpu", "keras", "fp32", 640, "config.toml")
+    before, tuned = (
+        prepare_job(source, target, each) for each in (options, replace(options, tuned=(setting,)))
+    )
+    memory, notices = tuned.memory_estimate().total, list[str]()
+    shared = WorkerRequest(2, None, strict=False).share_memory(
+        replace(tuned, memory_budget=MemoryBudget(memory * 4 // 3)),
+        lambda each: prepare_job(source, target, each),
+        notices.append,
+    )
+    assert "smaller tiles" in notices[0]
+    assert shared.options.precision == "fp32"
+    assert changed_keys(fingerprint(before), fingerprint(shared)) == []
 
 
 def test_a_worker_on_another_device_is_tuned_as_the_run(sample: Sample, tmp_path: Path) -> None:
