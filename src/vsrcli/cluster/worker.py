@@ -86,7 +86,8 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     job = replace(prepare_job(setup.source, target, setup.options), requested=setup.requested)
     if changed := obsolete_keys(job, setup.fingerprint, fingerprint(job)):
         raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
-    upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
+    reporter = CallbackReporter(None, lambda text: send("notice", text))
+    upscaler = Upscaler(job, setup.tiles, reporter, keep_tiles=True)  # else its results would be others
     send("ready", setup.key, Greeting.of(upscaler.engine))
     return _Video(job, upscaler, folder)
 
