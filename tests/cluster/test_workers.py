@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -234,6 +235,50 @@ def test_a_folder_that_can_only_be_read_is_not_shared(sample: Sample, tmp_path: 
     assert segment.frame_count == 4
     assert file is not None, "the result is to be fetched"
     assert not task.file.exists()
+
+
+def test_a_folder_that_removes_no_open_file_is_shared(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some network shares are."""
+
+    def open_and_remove(**options: Any) -> Any:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", open_and_remove)
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS), list[Any]()
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        planned.open(lambda *piece: None, lambda found: None)
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        items = iter([planned.setup(Place("here", "here")), task])
+        worker.run(items, lambda *message: sent.append(message), CancelToken())
+    [(*_, file)] = [message for message in sent if message[0] == "done"]
+    assert file is None, "the result is where it belongs"
+    assert task.file.exists()
+
+
+def test_results_are_fetched_from_another_disk(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target, rename, setup = (
+        sample(long_shot),
+        tmp_path / "out.mp4",
+        os.rename,
+        video.PlannedVideo.setup,
+    )
+
+    def rename_on_one_disk(path: Any, other: Any, **options: Any) -> None:
+        if "vsr-worker-" in str(path):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(path, other, **options)
+
+    def not_shared(planned: video.PlannedVideo, place: Place) -> Setup:
+        return replace(setup(planned, place), marker=(tmp_path / "elsewhere", ""))
+
+    monkeypatch.setattr(os, "rename", rename_on_one_disk)
+    monkeypatch.setattr(video.PlannedVideo, "setup", not_shared)
+    run_on_workers(prepare_job(source, target, SHOTS), 1)
+    assert target.read_bytes() == reference(source, tmp_path)
 
 
 def test_a_worker_that_leaves_without_cleanup_leaves_no_folder(sample: Sample, tmp_path: Path) -> None:

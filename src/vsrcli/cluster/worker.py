@@ -13,6 +13,7 @@ Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -96,7 +97,9 @@ def _shares(file: Path, content: str) -> bool:
     """Return whether a file has that content here, and its folder takes files from here."""
     with suppress(OSError):
         if file.read_text() == content:
-            tempfile.TemporaryFile(dir=file.parent).close()
+            handle, name = tempfile.mkstemp(dir=file.parent)
+            os.close(handle)  # before: some shares remove no file that is open
+            Path(name).unlink(missing_ok=True)  # the run may have removed it
             return True
     return False
 
