@@ -153,6 +153,35 @@ def test_tiles_are_chosen_once_for_all_workers(
     assert notices[1:] == ["to save memory, going on with tiles of 64x48, 2 frames at a time"]
 
 
+def test_another_engine_than_that_of_earlier_frames_is_a_notice(sample: Sample, tmp_path: Path) -> None:
+    def compute_with(engine: str) -> Callable[[Iterator[Any], Send, CancelToken], None]:
+        def run(items: Iterator[Any], send: Send, token: CancelToken) -> None:
+            def greet(kind: str, *rest: Any) -> None:
+                if kind == "ready":
+                    rest = rest[0], replace(rest[1], engine=engine)
+                send(kind, *rest)
+
+            worker.run(items, greet, token)
+
+        return run
+
+    def stop(progress: Progress) -> None:
+        if progress.saved > progress.resumed:
+            raise KeyError
+
+    source, target, notices = sample(long_shot), tmp_path / "out.mp4", list[str]()
+    for engine in ("net on GPU 0: A, fp32", "net on GPU 1: A, fp32", "net on GPU 1: A, fp16"):
+        workers = ThreadWorkers({"host": "host"}, {"host": compute_with(engine)})
+        with suppress(KeyError):
+            run_on_workers(
+                prepare_job(source, target, SHOTS), workers, CallbackReporter(stop, notices.append)
+            )
+    assert [text[:52] for text in notices] == [
+        *["resuming at frame 20 of 120", "resuming at frame 40 of 120"],
+        "earlier frames were computed by net on GPU 1: A, fp32"[:52],
+    ]
+
+
 def test_a_worker_says_that_it_compiles(sample: Sample, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     options = replace(SHOTS, model=str(tiny_weights(tmp_path, "cached")), engine="onnxruntime", device="cpu")

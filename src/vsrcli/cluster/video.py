@@ -151,6 +151,12 @@ class PlannedVideo:
         """Write a finished piece into the journal, durably."""
         self._output.commit_piece(number, segment)
 
+    def set_engine(self, description: str) -> None:
+        """Say what the first worker computes with, and whether it is what an earlier run computed with."""
+        self.engine = description
+        self.reporter.engine(description)
+        self._output.record_engine(description)
+
     def report(self, frames: int, counts: PieceCounts) -> None:
         """Report progress: frames upscaled, those in segments included."""
         self._output.frame_count = max(frames, self._output.journal.frame_count)
@@ -159,7 +165,7 @@ class PlannedVideo:
     def finish(self) -> Result:
         """Join the segments and move the video to its target; return the result."""
         if not self.is_complete:
-            self._output.end(self.engine)
+            self._output.end()
         self._output.finalize()
         return self._meter.result()
 
