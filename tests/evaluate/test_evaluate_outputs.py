@@ -18,6 +18,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.cli import evaluate
 from vsrcli.evaluate import clips as clip_files
+from vsrcli.system.text import encode_text, replace_undecodable
 
 Vsr = Callable[..., Outcome]
 
@@ -108,6 +109,14 @@ def test_one_output_that_cannot_be_written_costs_no_other(
     assert "x.html" in warning
     assert "x.json': [Errno 28] No space left on device" in error
     assert (tmp_path / "x.markdown").exists()
+
+
+def test_names_of_windows_with_half_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emoji of two code units whose name was cut between them."""
+    monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")
+    names = "clip\ud83d", "clip\ude00"
+    assert len({encode_text(name) for name in names}) == 2
+    assert {replace_undecodable(name) for name in names} == {"clip\N{REPLACEMENT CHARACTER}"}
 
 
 def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:
