@@ -174,6 +174,21 @@ def instance_normalization(path: Path) -> Path:
     return enlarged(path, nodes, weights=weights)
 
 
+def added_to_an_interpolation(path: Path, mode: str) -> Path:
+    """A twentieth of the normalised frame is added to an interpolation, as torch computes it."""
+    nodes = [
+        helper.make_node("InstanceNormalization", ["x", "ones", "zeros"], ["n"], epsilon=1e-5),
+        helper.make_node("Mul", ["n", "k"], ["a"]),
+    ]
+    after = [
+        helper.make_node("Resize", ["x", "", "factors"], ["r"], mode=mode),  # cubic: a = -0.75
+        helper.make_node("Add", ["b", "r"], ["y"]),
+    ]
+    weights = {"ones": np.ones(3, np.float32), "zeros": np.zeros(3, np.float32)}
+    numbers = {"k": np.array([0.05], np.float32), "factors": np.array([1, 1, 2, 2], np.float32)}
+    return enlarged(path, nodes, after, {**weights, **numbers})
+
+
 def blocks_of_2(path: Path) -> Path:
     """Blocks of 2x2 become channels by strides, and so an odd row or column is lost without an error."""
     weights = np.zeros((12, 3, 2, 2), np.float32)
@@ -303,6 +318,8 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "sigma_first": (lambda p: upscaler(p, outputs=("sigma", "y")), {"output_name": "y", "scale": 2}),
     "whole": (whole_frames, {"whole_frames": True}),
     "instance": (instance_normalization, {"whole_frames": True, "value_range": 1.0}),
+    "linear": (lambda p: added_to_an_interpolation(p, "linear"), {"value_range": 1.0}),
+    "cubic": (lambda p: added_to_an_interpolation(p, "cubic"), {"value_range": 1.0}),
     "bytes": (bytes_in_and_out, {"value_range": 255.0, "bgr": False}),
     "sixths": (sixths, {"value_range": 255.0, "bgr": False}),
     "bgr": (blue_first, {"value_range": 1.0, "bgr": True}),

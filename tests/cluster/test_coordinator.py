@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ from vsrcli.cluster import coordinator, video, worker
 from vsrcli.cluster.places import Place
 from vsrcli.cluster.run import run_on_workers
 from vsrcli.cluster.tasks import Task
-from vsrcli.pipeline import pieces
+from vsrcli.pipeline import memory, pieces
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.scan import PieceStart
@@ -116,6 +117,69 @@ def test_a_worker_that_compiles_for_long_is_not_ended(
     job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
     result = run_on_workers(job, workers, CallbackReporter(None, notices.append))
     assert (result.frames, notices) == (120, [])
+
+
+def test_tiles_are_chosen_once_for_all_workers(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they differ, results are not those of one process."""
+    source, target = sample(long_shot), tmp_path / "out.mkv"
+    encode = EncodeOptions(codec="ffv1", pix_fmt="bgr0")  # whose segments are not closed in the background
+    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "cached")), device="cpu", encode=encode)
+    monkeypatch.setattr(memory, "BURST_SIZES", (8,))
+    job, notices, hosts = prepare_job(source, target, options), list[str](), {"a": "a", "b": "b"}
+    little = job.memory_estimate().total - 2**16
+
+    def take_memory() -> None:
+        monkeypatch.setattr(memory, "BURST_SIZES", (1,))
+        monkeypatch.setattr(memory, "available_host_memory", lambda: little)
+
+    def take_memory_and_compute(items: Iterator[Any], send: Send, token: CancelToken) -> None:
+        take_memory()
+        worker.run(items, send, token)
+
+    def stop(progress: Progress) -> None:
+        if progress.saved:
+            raise KeyError
+
+    workers = ThreadWorkers(hosts, dict.fromkeys(hosts, take_memory_and_compute))
+    with suppress(KeyError):
+        run_on_workers(job, workers, CallbackReporter(stop, notices.append))
+    assert notices == []
+    take_memory()
+    job = prepare_job(source, target, options)
+    run_on_workers(job, ThreadWorkers(hosts), CallbackReporter(None, notices.append))
+    assert notices[0].startswith("resuming at frame ")
+    assert notices[1:] == ["to save memory, going on with tiles of 64x48, 2 frames at a time"]
+
+
+def test_another_engine_than_that_of_earlier_frames_is_a_notice(sample: Sample, tmp_path: Path) -> None:
+    def compute_with(engine: str) -> Callable[[Iterator[Any], Send, CancelToken], None]:
+        def run(items: Iterator[Any], send: Send, token: CancelToken) -> None:
+            def greet(kind: str, *rest: Any) -> None:
+                if kind == "ready":
+                    rest = rest[0], replace(rest[1], engine=engine)
+                send(kind, *rest)
+
+            worker.run(items, greet, token)
+
+        return run
+
+    def stop(progress: Progress) -> None:
+        if progress.saved > progress.resumed:
+            raise KeyError
+
+    source, target, notices = sample(long_shot), tmp_path / "out.mp4", list[str]()
+    for engine in ("net on GPU 0: A, fp32", "net on GPU 1: A, fp32", "net on GPU 1: A, fp16"):
+        workers = ThreadWorkers({"host": "host"}, {"host": compute_with(engine)})
+        with suppress(KeyError):
+            run_on_workers(
+                prepare_job(source, target, SHOTS), workers, CallbackReporter(stop, notices.append)
+            )
+    assert [text[:52] for text in notices] == [
+        *["resuming at frame 20 of 120", "resuming at frame 40 of 120"],
+        "earlier frames were computed by net on GPU 1: A, fp32"[:52],
+    ]
 
 
 def test_a_worker_says_that_it_compiles(sample: Sample, tmp_path: Path) -> None:

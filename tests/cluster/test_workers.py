@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
+from vsrcli.cli.cluster_options import WorkerRequest
 from vsrcli.cluster import places, video, worker
 from vsrcli.cluster.coordinator import Coordinator
 from vsrcli.cluster.driver import Limits
@@ -29,6 +31,7 @@ from vsrcli.inference import engine_plan, keras
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline import pieces
 from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
+from vsrcli.pipeline.memory import MemoryBudget
 from vsrcli.pipeline.options import TunedSetting
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
@@ -188,6 +191,26 @@ def test_workers_of_a_tuned_run_take_part_and_go_on_with_an_earlier_one(
     assert "openvino" not in greeting.engine
 
 
+def test_a_tuned_run_that_shares_the_memory_goes_on_with_an_earlier_one(tmp_path: Path) -> None:
+    source, target, weights = tmp_path / "in.mp4", tmp_path / "out.mp4", tiny_weights(tmp_path, "cached")
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:r=10:d=1", "-c:v", "libx264", source)
+    options = replace(SHOTS, model=str(weights), device="cpu")
+    name = weights.name.removesuffix(".weights.h5")
+    setting = TunedSetting(name, 640, 360, "cpu", "keras", "fp32", 640, "config.toml")
+    before, tuned = (
+        prepare_job(source, target, each) for each in (options, replace(options, tuned=(setting,)))
+    )
+    memory, notices = tuned.memory_estimate().total, list[str]()
+    shared = WorkerRequest(2, None, strict=False).share_memory(
+        replace(tuned, memory_budget=MemoryBudget(memory * 4 // 3)),
+        lambda each: prepare_job(source, target, each),
+        notices.append,
+    )
+    assert "smaller tiles" in notices[0]
+    assert shared.options.precision == "fp32"
+    assert changed_keys(fingerprint(before), fingerprint(shared)) == []
+
+
 def test_a_worker_on_another_device_is_tuned_as_the_run(sample: Sample, tmp_path: Path) -> None:
     source, weights = sample(long_shot), tiny_weights(tmp_path, "cached")
     options = replace(SHOTS, model=str(weights))
@@ -212,6 +235,50 @@ def test_a_folder_that_can_only_be_read_is_not_shared(sample: Sample, tmp_path: 
     assert segment.frame_count == 4
     assert file is not None, "the result is to be fetched"
     assert not task.file.exists()
+
+
+def test_a_folder_that_removes_no_open_file_is_shared(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some network shares are."""
+
+    def open_and_remove(**options: Any) -> Any:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", open_and_remove)
+    job, sent = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS), list[Any]()
+    with video.PlannedVideo(0, job, Reporter()) as planned:
+        planned.open(lambda *piece: None, lambda found: None)
+        task = Task(0, Piece(0, 0, 4), PieceStart(), tmp_path / "piece-0.mkv")
+        items = iter([planned.setup(Place("here", "here")), task])
+        worker.run(items, lambda *message: sent.append(message), CancelToken())
+    [(*_, file)] = [message for message in sent if message[0] == "done"]
+    assert file is None, "the result is where it belongs"
+    assert task.file.exists()
+
+
+def test_results_are_fetched_from_another_disk(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target, rename, setup = (
+        sample(long_shot),
+        tmp_path / "out.mp4",
+        os.rename,
+        video.PlannedVideo.setup,
+    )
+
+    def rename_on_one_disk(path: Any, other: Any, **options: Any) -> None:
+        if "vsr-worker-" in str(path):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(path, other, **options)
+
+    def not_shared(planned: video.PlannedVideo, place: Place) -> Setup:
+        return replace(setup(planned, place), marker=(tmp_path / "elsewhere", ""))
+
+    monkeypatch.setattr(os, "rename", rename_on_one_disk)
+    monkeypatch.setattr(video.PlannedVideo, "setup", not_shared)
+    run_on_workers(prepare_job(source, target, SHOTS), 1)
+    assert target.read_bytes() == reference(source, tmp_path)
 
 
 def test_a_worker_that_leaves_without_cleanup_leaves_no_folder(sample: Sample, tmp_path: Path) -> None:

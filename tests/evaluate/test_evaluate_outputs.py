@@ -18,6 +18,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.cli import evaluate
 from vsrcli.evaluate import clips as clip_files
+from vsrcli.system.text import encode_text, replace_undecodable
 
 Vsr = Callable[..., Outcome]
 
@@ -155,6 +156,14 @@ def test_a_failed_output_is_named_where_the_reader_of_another_is_gone(
     assert result.status == 141
     (warning,) = result.err.splitlines()
     assert warning.startswith(f"warning: cannot write the figures to {str(page)!r}: [Errno 28]")
+
+
+def test_names_of_windows_with_half_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emoji of two code units whose name was cut between them."""
+    monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")
+    names = "clip\ud83d", "clip\ude00"
+    assert len({encode_text(name) for name in names}) == 2
+    assert {replace_undecodable(name) for name in names} == {"clip\N{REPLACEMENT CHARACTER}"}
 
 
 def test_texts_can_be_written_where_the_locale_is_not_utf8() -> None:

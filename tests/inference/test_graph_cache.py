@@ -255,6 +255,21 @@ def test_no_folder_for_temporary_files_is_one_clear_error(
         GraphCache(tmp_path / "cache").get({"name": "a"}, build)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_errors_of_a_build_are_not_those_of_the_folder(inside: bool, tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        file = folder / "graph" if inside else tmp_path / "weights"
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+
+    def start_process(folder: Path) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with pytest.raises(OutputError if inside else OSError, match="TMPDIR" if inside else "weights"):
+        GraphCache(tmp_path / "cache").get({"name": "a"}, build)
+    with pytest.raises(BlockingIOError):
+        GraphCache(tmp_path / "cache").get({"name": "a"}, start_process)
+
+
 def test_bf16_only_where_supported_and_invisible(
     cache: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,10 +336,10 @@ def test_networks_compute_in_the_precision_that_they_state(
     """Only an output stage stays in fp32."""
     tensorrt, used = Place((TENSORRT, CUDA, CPU)), []
 
-    def create_on_cpu(model: Any, place: Place, precision: str, *others: Any) -> Any:
+    def create_on_cpu(model: Any, place: Place, precision: str, *others: Any, **options: Any) -> Any:
         assert place == tensorrt
         used.append(precision)
-        return create_session(model, Place((CPU,)), "fp32", *others)
+        return create_session(model, Place((CPU,)), "fp32", *others, **options)
 
     monkeypatch.setattr(engine_module, "choose_place", lambda *_: tensorrt)
     monkeypatch.setattr(engine_module, "create_session", create_on_cpu)

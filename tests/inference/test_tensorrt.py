@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip install 'vsrcli[onnxruntime]'")
 
 from vsrcli.errors import EngineError, OutOfMemoryError
-from vsrcli.inference import graph_cache
+from vsrcli.inference import graph_cache, tensorrt_cache
 from vsrcli.inference import onnxruntime_session as sessions
 from vsrcli.inference.onnxruntime_session import (
     COREML,
@@ -154,11 +154,42 @@ def test_without_a_cache_folder_tensorrt_computes(
     for cached in (sessions._first_provider, sessions._why_cpu):
         cached.cache_clear()
     assert place == PLACE
-    create_session(MODEL, place, "fp16")
+    assert notices == []
+    create_session(MODEL, place, "fp16", on_notice=notices.append)
     assert used[-1] == {"device_id": "0", "trt_fp16_enable": "True"}
     assert len(notices) == 1
     assert "cannot be written" in notices[0]
     assert "VSR_CACHE" in notices[0]
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_engines_of_another_user_are_read_where_they_cannot_be_written(
+    built: bool, cache: Path, opened: Callable[[Open], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a shared cache: the other one's folders can be read only."""
+    used: list[dict[str, str]] = []
+
+    def open_session(options: dict[str, str]) -> str:
+        used.append(options)
+        return TENSORRT
+
+    opened(open_session)
+    engines, notices = engine_folder(MODEL, {}), list[str]()
+    engines.mkdir(parents=True)
+    if built:
+        (engines / "graph.engine").write_bytes(ENGINE)
+    access = os.access
+    read_only = SimpleNamespace(**vars(os))
+    read_only.access = lambda path, mode: (path != engines or not mode & os.W_OK) and access(path, mode)
+    monkeypatch.setattr(tensorrt_cache, "os", read_only)
+    create_session(MODEL, PLACE, on_notice=notices.append)
+    reading = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(engines)}
+    kept = {key: value for key, value in used[0].items() if "cache" in key}
+    assert kept == (reading if built else {})
+    assert len(notices) == (not built)
+    assert built or f"{cache} cannot be written (Permission denied)" in notices[0]
+    create_session(b"another network", PLACE, on_notice=notices.append)
+    assert "trt_timing_cache_path" in used[1]
 
 
 def test_the_oldest_engines_are_removed(

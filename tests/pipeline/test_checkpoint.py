@@ -81,6 +81,13 @@ def test_sampled_sha256(tmp_path: Path) -> None:
         changed[at] ^= 1
         path.write_bytes(changed)
         assert sampled_sha256(path) != first
+    path.write_bytes(content + os.urandom(1_000_000))
+    assert sampled_sha256(path) != first
+    assert sampled_sha256(path, len(content)) == first
+    path.write_bytes(content[:5])
+    few = sampled_sha256(path)
+    path.write_bytes(content)
+    assert sampled_sha256(path, 5) == few
     path.write_bytes(b"short")
     assert sampled_sha256(path)
 

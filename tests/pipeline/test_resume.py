@@ -356,6 +356,19 @@ def test_a_part_of_another_file_starts_afresh(sample: Sample, tmp_path: Path) ->
     assert "the input's size" in upscale_until(source, target, options).notices[0]
 
 
+@pytest.mark.parametrize("part", [{"frames": 20}, {"end": Fraction(3, 4)}])
+def test_a_part_of_a_larger_file_of_another_content_starts_afresh(
+    part: dict[str, Any], sample: Sample, tmp_path: Path
+) -> None:
+    """As of a master that was rendered again."""
+    source, target, options = tmp_path / "in.mp4", tmp_path / "out.mp4", replace(BICUBIC, **part)
+    source.write_bytes(sample(media.cfr, frames=24).read_bytes())
+    upscale_until(source, target, options, stop_after=12)
+    source.write_bytes(sample(media.cfr, frames=48).read_bytes())
+    notices = upscale_until(source, target, options).notices
+    assert "starting afresh instead of going on from 10 finished frames: the input's size" in notices[0]
+
+
 def test_span_and_frame_limit(sample: Sample, tmp_path: Path) -> None:
     source = sample(media.cfr, frames=48)
     for name, options in (

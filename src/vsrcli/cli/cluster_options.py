@@ -73,7 +73,7 @@ class WorkerRequest:
         count, budget = self.count or 1, job.memory_budget
         if self.cluster is not None or count * job.memory_estimate().total <= budget.host:
             return job
-        share = replace(job.options, max_memory=budget.host // count)
+        share = replace(job.requested, max_memory=budget.host // count)  # tuned anew, to fit
         try:
             shared = prepare(share)
         except UsageError as error:

@@ -237,8 +237,7 @@ class Coordinator:
             self._driver.join(slot.key, slot.place.node, time.monotonic())
         video = self._videos.get(key)
         if video is not None and not video.engine:
-            video.engine = greeting.engine
-            video.reporter.engine(greeting.engine)
+            video.set_engine(greeting.engine)
 
     def _handle_refused(self, slot: Slot, key: int, reason: str) -> None:
         if slot.is_ready and slot.task is not None:  # it takes part in others

@@ -7,6 +7,7 @@ machines are in :mod:`vsrcli.cluster.ray_workers`. A worker is a process that ru
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,7 +163,7 @@ class LocalWorker:
         return describe_exit(self._process.wait()), self._process.stderr_tail()
 
     def fetch(self, file: Path, target: Path) -> None:
-        file.rename(target)
+        shutil.move(file, target)  # which may be on another disk
 
 
 def _devices(job: Job, count: int) -> Sequence[str | None]:

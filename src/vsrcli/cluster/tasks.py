@@ -22,7 +22,8 @@ class Setup:
         options: of the run, with the worker's device, and as tuned for the driver's; paths in them are
             absolute.
         requested: the options as passed to the driver, for the fingerprint.
-        tiles: tile plans of the passes: the driver's, since memory may differ.
+        tiles: tile plans of the passes: the driver's, whatever memory the worker has, since results depend
+            on them.
         fingerprint: of the driver's job, see :func:`~vsrcli.pipeline.checkpoint.fingerprint`.
         marker: a file in the folder for segments, and what is in it. A worker that does not find it, or
             cannot write beside it, does not share that folder, and writes its segments into one of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Self
 from vsrcli.cluster.places import Place
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import UsageError
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.models.imported import is_imported
 from vsrcli.models.weights import SUFFIX
@@ -23,6 +24,7 @@ from vsrcli.pipeline.plan import Piece
 from vsrcli.pipeline.progress import PieceCounts, Reporter, Result
 from vsrcli.pipeline.run_meter import RunMeter
 from vsrcli.pipeline.scan import FoundPiece, Scanner
+from vsrcli.pipeline.upscaler import choose_tiles
 from vsrcli.system.threads import BackgroundTask
 
 _STOP_SECONDS = 10.0  # until a scan that was asked to stop is left alone
@@ -60,6 +62,9 @@ class PlannedVideo:
             stack.enter_context(self._output)
             self._meter = RunMeter(self.job, self._output, self.reporter)
             self._fingerprint = fingerprint(self.job)
+            self._tiles: Sequence[TilePlan] = self._output.journal.tiles
+            if not self.is_complete:
+                self._tiles = choose_tiles(self.job, self._tiles, self.reporter.notice)
             self._content = secrets.token_hex(16)
             self._stack = stack.pop_all()
         return self
@@ -130,7 +135,7 @@ class PlannedVideo:
             job.plan.target.absolute(),
             _with_absolute_paths(place.options(job.options)),
             job.requested,
-            self._output.journal.tiles,
+            self._tiles,
             self._fingerprint,
             ((self._output.work_folder / _MARKER).absolute(), self._content),
             place.threads,
@@ -146,6 +151,12 @@ class PlannedVideo:
         """Write a finished piece into the journal, durably."""
         self._output.commit_piece(number, segment)
 
+    def set_engine(self, description: str) -> None:
+        """Say what the first worker computes with, and whether it is what an earlier run computed with."""
+        self.engine = description
+        self.reporter.engine(description)
+        self._output.record_engine(description)
+
     def report(self, frames: int, counts: PieceCounts) -> None:
         """Report progress: frames upscaled, those in segments included."""
         self._output.frame_count = max(frames, self._output.journal.frame_count)
@@ -154,7 +165,7 @@ class PlannedVideo:
     def finish(self) -> Result:
         """Join the segments and move the video to its target; return the result."""
         if not self.is_complete:
-            self._output.end(self.engine)
+            self._output.end()
         self._output.finalize()
         return self._meter.result()
 

@@ -13,6 +13,7 @@ Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -86,7 +87,8 @@ def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Vide
     job = replace(prepare_job(setup.source, target, setup.options), requested=setup.requested)
     if changed := obsolete_keys(job, setup.fingerprint, fingerprint(job)):
         raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
-    upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
+    reporter = CallbackReporter(None, lambda text: send("notice", text))
+    upscaler = Upscaler(job, setup.tiles, reporter, keep_tiles=True)  # else its results would be others
     send("ready", setup.key, Greeting.of(upscaler.engine))
     return _Video(job, upscaler, folder)
 
@@ -95,7 +97,9 @@ def _shares(file: Path, content: str) -> bool:
     """Return whether a file has that content here, and its folder takes files from here."""
     with suppress(OSError):
         if file.read_text() == content:
-            tempfile.TemporaryFile(dir=file.parent).close()
+            handle, name = tempfile.mkstemp(dir=file.parent)
+            os.close(handle)  # before: some shares remove no file that is open
+            Path(name).unlink(missing_ok=True)  # the run may have removed it
             return True
     return False
 

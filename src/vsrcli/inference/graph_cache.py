@@ -8,6 +8,7 @@ longer.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,12 @@ from typing import Any
 
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
 from vsrcli.system.child import ChildEndedError, call_in_child
-from vsrcli.system.files import temporary_folder, temporary_folder_error, unpublished_folder
+from vsrcli.system.files import (
+    create_temporary_folder,
+    remove_temporary,
+    temporary_folder_error,
+    unpublished_folder,
+)
 
 CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
@@ -83,7 +89,7 @@ class GraphCache:
 
         Raises:
             OutputError: the folder for temporary files is full or missing.
-            VsrError: from ``build``.
+            VsrError, OSError: from ``build``.
         """
         entry = self._entry(key)
         try:
@@ -120,11 +126,18 @@ class GraphCache:
     def _build(self, entry: Path | None, build: Callable[[Path], None]) -> Files:
         """Build an entry and store it if possible, unless it is None; return its files."""
         try:
-            with temporary_folder() as folder:
-                build(folder)
-                files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+            folder = create_temporary_folder()
         except OSError as error:
             raise temporary_folder_error(error) from error
+        try:
+            build(folder)
+            files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        except OSError as error:
+            if _is_of_folder(folder, error):
+                raise temporary_folder_error(error) from error
+            raise
+        finally:
+            remove_temporary(folder)
         try:
             if entry is not None:
                 self._store(entry, files)
@@ -166,6 +179,14 @@ def unwritable_notice(folder: Path, error: OSError) -> str:
         f"the cache in {folder} cannot be written ({error.strerror}): every run builds the network anew; "
         f"free it, or name another folder with {CACHE_ENV}"
     )
+
+
+def _is_of_folder(folder: Path, error: OSError) -> bool:
+    """Return whether an error while files are written to a folder is one of it: it is full, or one of its
+    files is named. Others are of what writes them: no process can be started, no memory is left."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return True
+    return isinstance(error.filename, str | os.PathLike) and Path(error.filename).is_relative_to(folder)
 
 
 def _read_intact(entry: Path) -> Files | None:

@@ -22,7 +22,10 @@ from vsrcli.inference.network_runner import (
     RuntimeRefusedError,
     UnusableError,
     installed_runtimes,
+    is_interpolation,
+    luma,
     moving_picture,
+    psnr,
     read_interface,
 )
 from vsrcli.models.imported import UNKNOWN_BYTES_PER_PIXEL, ModelDescription, NetworkFile, input_shape
@@ -30,7 +33,7 @@ from vsrcli.system.resources import peak_memory, reset_peak_memory
 from vsrcli.system.text import last_line
 
 MAX_TILE_ERROR = 1e-3
-_RESEMBLANCE, _CLOSE, _UNCHANGED = 20.0, 30.0, 50.0  # dB of a result that is possible, good, and untouched
+_RESEMBLANCE, _CLOSE = 20.0, 30.0  # dB of a result that is possible, and good
 _MUCH_BETTER = 6.0  # dB
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _TILE_STARTS = (61, 62, 68, 88, 16, 32, 64)  # for _MULTIPLES: of no other usual side of blocks, as 56 is of 7
@@ -198,20 +201,23 @@ class NetworkProbe:
         """Find value range and order by how much the result resembles the picture.
 
         The first one that is close is taken. A less close one may be chance: a network for 0 to 255 can be
-        fair on values up to 1, nearly black to it. Then another is taken if much better, but not the frame
-        itself: to values up to 255, networks for 0 to 1 that normalize their features add next to nothing.
+        fair on values up to 1, nearly black to it. Then another is taken if much better, but not a mere
+        interpolation: to values up to 255, networks for 0 to 1 that normalize features add next to nothing.
         """
         height, width = self.found.fixed_size or (64, 64)
         frames = moving_picture(height, width, self.found.frames)
+        shown = luma(frames) if self.found.kind == "luma" else frames
         measured, resembling = [], {}
         for bgr in (False, True) if self.found.kind != "luma" else (False,):
             for white in (1.0, 255.0):
                 self.found = replace(self.found, value_range=white, bgr=bgr)
                 result = self.run(frames)
-                of_frames = [self._likeness(result, frame) for frame in frames]
+                of_frames = [self._likeness(result, frame) for frame in shown]
                 centre = of_frames[len(frames) // 2]
                 measured.append(centre)
-                if centre > _RESEMBLANCE and centre == max(of_frames):
+                if centre <= _RESEMBLANCE or centre < max(of_frames):
+                    continue
+                if not (resembling and is_interpolation(result, shown[len(frames) // 2], self.found)):
                     resembling[white, bgr] = centre
         if not resembling:
             best = max(measured)
@@ -220,9 +226,8 @@ class NetworkProbe:
             )
         chosen, first = next(iter(resembling.items()))
         if first < _CLOSE:
-            possible = {each: likeness for each, likeness in resembling.items() if likeness < _UNCHANGED}
-            enough = max(possible.values()) - _MUCH_BETTER
-            chosen = next(each for each, likeness in possible.items() if likeness >= enough)
+            enough = max(resembling.values()) - _MUCH_BETTER
+            chosen = next(each for each, likeness in resembling.items() if likeness >= enough)
         self.found = replace(self.found, value_range=chosen[0], bgr=chosen[1])
 
     def _likeness(self, result: np.ndarray, frame: np.ndarray) -> float:
@@ -235,10 +240,7 @@ class NetworkProbe:
         block = result[start : start + scale * rows, start : start + scale * columns]
         shrunk = block.reshape(rows, scale, columns, scale, -1).mean(axis=(1, 3))
         expected = frame[skipped : skipped + rows, skipped : skipped + columns]
-        if self.found.kind == "luma":
-            expected = (expected @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
-        error = float(np.mean((shrunk - expected) ** 2))
-        return -10 * math.log10(max(error, 1e-12)) if math.isfinite(error) else -math.inf
+        return psnr(shrunk, expected)
 
     def _find_overlap(self) -> None:
         """Find overlap, memory and time from a frame and tiles in two of its corners.

@@ -5,6 +5,7 @@ Names and shapes in files lie, so nothing is believed but the numbers of channel
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -15,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from vsrcli.frames.resample import resize
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.models.imported import ModelDescription, NetworkFile, TensorInfo
 from vsrcli.models.network_files import build_network
 from vsrcli.system.resources import release_free_memory
 from vsrcli.system.text import last_line
 
+_INTERPOLATED = 48.0  # dB between a result and an interpolation, which differs from other programs' by 51
 _KEPT_SIZES = 2  # a large network takes gigabytes for each
 NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
@@ -131,6 +134,26 @@ def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
     picture = picture.clip(0, 1)
     starts = range(0, full - width + 1, 3)
     return np.stack([picture[:, start : start + width] for start in starts])
+
+
+def luma(frames: np.ndarray) -> np.ndarray:
+    """Return the brightness (..., 1) of frames (..., 3)."""
+    return (frames @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+
+
+def psnr(result: np.ndarray, expected: np.ndarray) -> float:
+    """Return the PSNR of values from 0 to 1, 120 dB at most; minus infinity if the error is not finite."""
+    error = float(np.mean((result - expected) ** 2))
+    return -10 * math.log10(max(error, 1e-12)) if math.isfinite(error) else -math.inf
+
+
+def is_interpolation(result: np.ndarray, frame: np.ndarray, found: ModelDescription) -> bool:
+    """Return whether a network's result is about that of a usual kernel alone."""
+    start, (rows, columns) = found.margin // 2, result.shape[:2]
+    sides = found.scale * frame.shape[0], found.scale * frame.shape[1]
+    enlarged = (resize(frame, *sides, kernel) for kernel in ("nearest", "linear", "bicubic"))
+    parts = (each[start : start + rows, start : start + columns] for each in enlarged)
+    return any(psnr(result, part) > _INTERPOLATED for part in parts)
 
 
 def _keep(compiled: dict[tuple[int, ...], Any], shape: tuple[int, ...], network: Any) -> None:

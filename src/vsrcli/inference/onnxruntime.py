@@ -69,7 +69,7 @@ class OnnxruntimeEngine(StreamingEngine):
         weights.verify()
         place = choose_place(device, on_notice)
         precision = choose_precision(place, precision, is_onnx=isinstance(weights, ImportedModel))
-        backend = OnnxruntimeBackend(read_network(weights, on_notice), place, precision)
+        backend = OnnxruntimeBackend(read_network(weights, on_notice), place, precision, on_notice)
         super().__init__(backend, weights)
         self.precision, self.on_gpu = backend.precision, place.on_gpu
         missing = " (no GPU found)" if device == "auto" and not place.on_gpu else ""
@@ -86,12 +86,19 @@ class OnnxruntimeBackend:
         network: ``onnx.ModelProto`` with a manifest.
         place: where to compute.
         precision: ``fp32`` or ``fp16``, of everything but the output stage.
+        on_notice: called, once, if TensorRT's engines cannot be kept.
 
     Attributes:
         precision: ``fp32`` where that is needed for all of it: DUF on full windows is one function.
     """
 
-    def __init__(self, network: Any, place: Place, precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        network: Any,
+        place: Place,
+        precision: str = "fp32",
+        on_notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
         configure_malloc()
         self._manifest = parse_manifest(read_manifest(network))
         self.shapes, self.dtype = self._manifest.shapes, FLOAT32
@@ -99,7 +106,8 @@ class OnnxruntimeBackend:
         stated = self._manifest.content  # without an architecture: somebody else's network
         is_duf = "architecture" in stated and architecture_of(stated).module == "duf"
         self.precision = "fp32" if is_duf else precision
-        self._network, self._place = network, place
+        self._network, self._place, self._on_notice = network, place, on_notice
+        self._notices: set[str] = set()
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         names = [name for name in self._manifest.functions if name != "pad"]
@@ -149,8 +157,13 @@ class OnnxruntimeBackend:
             "width_padded": width + 2 * BORDER,
         }
         content = extract_function(self._network, self._manifest, name)
-        session = create_session(content, self._place, precision, sides)
+        session = create_session(content, self._place, precision, sides, on_notice=self._notify_once)
         return SessionFunction(session, self._place, self._manifest, name)
+
+    def _notify_once(self, text: str) -> None:
+        if text not in self._notices:
+            self._notices.add(text)
+            self._on_notice(text)
 
 
 class SessionFunction:
@@ -250,14 +263,14 @@ def load_imported(
     found = model.description
     precision = choose_precision(place, precision, is_onnx=found.format == "onnx")
     if found.format != "onnx":
-        backend = OnnxruntimeBackend(read_network(model, on_notice), place, precision)
+        backend = OnnxruntimeBackend(read_network(model, on_notice), place, precision, on_notice)
 
         def compile_own(height: int, width: int) -> RawNetwork:
             function = backend._compile("upscale", height, width)
             return lambda array: function(array[:, None])
 
         return Compiler(compile_own, str(place), precision, place.on_gpu)
-    session = create_session(str(model.path), place, precision, {}, model.name, found.sha256)
+    session = create_session(str(model.path), place, precision, {}, model.name, found.sha256, on_notice)
     names = [each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()]
     source = found.input_name if found.input_name in names[0] else names[0][0]
     result = found.output_name if found.output_name in names[1] else names[1][0]

@@ -73,7 +73,7 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
 
     Args:
         device: ``auto``, ``cpu`` or GPU numbers; the first one computes.
-        on_notice: called if the GPU, or TensorRT on it, cannot be used, or TensorRT's engines not be kept.
+        on_notice: called if the GPU, or TensorRT on it, cannot be used.
 
     Raises:
         EngineError: ONNX Runtime does not start, or has no provider for a GPU that was asked for.
@@ -87,8 +87,6 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
         place = Place((*gpus, CPU), number)
         if not (_tensorrt_installed() and _uses_tensorrt(place, on_notice)):
             gpus = tuple(name for name in gpus if name != TENSORRT)
-        elif notice := cache_notice():
-            on_notice(notice)
     if device == "auto":
         if not gpus:
             return Place((CPU,))
@@ -134,6 +132,7 @@ def create_session(
     sides: Mapping[str, int] | None = None,
     name: str = "the network",
     sha256: str = "",
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession``.
 
@@ -144,6 +143,7 @@ def create_session(
         sides: lengths of sides that the file names.
         name: of the network, for the message of an error.
         sha256: of all files of the network, if it is known.
+        on_notice: called if TensorRT's engines cannot be kept.
 
     Raises:
         EngineError: ONNX Runtime cannot take it, or went on on the CPU although a GPU was asked for.
@@ -158,6 +158,8 @@ def create_session(
     for side, length in (sides or {}).items():
         options.add_free_dimension_override_by_name(side, length)
     engines = engine_folder(model, sides or {}, sha256) if TENSORRT in place.providers else Path()
+    if TENSORRT in place.providers and (notice := cache_notice(engines)):
+        on_notice(notice)
 
     def open_session() -> Any:
         providers = [_with_settings(provider, place, precision, engines) for provider in place.providers]

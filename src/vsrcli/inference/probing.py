@@ -29,7 +29,7 @@ from vsrcli.system.child import (
     report_step,
 )
 
-PROBING_VERSION = 6
+PROBING_VERSION = 7
 TIME_LIMIT = 600.0  # seconds, of each step of a child
 _FILE = "description.json"
 

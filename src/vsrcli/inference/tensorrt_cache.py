@@ -7,6 +7,7 @@ process may leave a part of one, on which it fails from then on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -41,31 +42,48 @@ def engine_folder(model: bytes | str, sides: Mapping[str, int], sha256: str = ""
 
 
 def cache_options(engines: Path) -> dict[str, str]:
-    """Return TensorRT's options to keep engines in a folder, which is created; none if that cannot be."""
+    """Return TensorRT's options to keep engines in a folder, which is created.
+
+    Those to read what others have built where it cannot be written; none if there is nothing to read, either.
+    """
     with contextlib.suppress(OSError):
         engines.mkdir(parents=True, exist_ok=True)
         os.utime(engines)  # for the order of removal
         remove_oldest([path for path in engines.parent.iterdir() if path.is_dir()])
-    if not (engines.is_dir() and os.access(engines, os.W_OK | os.X_OK)):
+    is_writable = _is_writable(engines)
+    if not is_writable and not _holds_engine(engines):
         return {}
-    return {
-        "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(engines),
-        "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": str(engines.parent),
-    }
+    options = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(engines)}
+    if is_writable:
+        options |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": str(engines.parent)}
+    return options
 
 
-def cache_notice() -> str:
-    """Return a line if engines cannot be kept, so that every run builds them anew; else an empty string."""
-    folder = _folder()
+def cache_notice(engines: Path) -> str:
+    """Return a line if a network's engines can neither be kept in their folder nor read from it: every run
+    builds them anew then; else an empty string."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        engines.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return unwritable_notice(folder, error)
-    if os.access(folder, os.W_OK | os.X_OK):
+        reason = error
+    else:
+        reason = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if _is_writable(engines) or _holds_engine(engines):
         return ""
-    return unwritable_notice(folder, PermissionError(0, "Permission denied"))
+    return unwritable_notice(_folder(), reason)
+
+
+def _is_writable(folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # it must not be looked for
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return False
+
+
+def _holds_engine(folder: Path) -> bool:
+    """Return whether there is an engine in a folder that may be read."""
+    with contextlib.suppress(OSError):
+        return any(os.access(file, os.R_OK) for file in folder.glob("*.engine"))
+    return False
 
 
 def remove_damaged(engines: Path, text: str) -> bool:

@@ -152,5 +152,5 @@ class VideoReader:
         return {
             "the input's size": str(stat.st_size),
             "the input's modification time": str(stat.st_mtime_ns),
-            "the input": sampled_sha256(self.source.path),
+            "the input": sampled_sha256(self.source.path, stat.st_size),  # it may grow meanwhile
         }

@@ -8,6 +8,7 @@ afresh.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -25,11 +26,11 @@ from vsrcli.inference.looks import SHARP
 from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.media.segments import segment_encoder_options
 from vsrcli.pipeline.job import Job
-from vsrcli.system.files import WorkDir
+from vsrcli.system.files import WorkDir, sampled_sha256
 
 JOURNAL_NAME = "journal.json"
-_SIZE_KEY = "the input's size"
-_INPUT_KEYS = (_SIZE_KEY, "the input's modification time", "the input")  # in a reader's fingerprint
+_SIZE_KEY, _CONTENT_KEY = "the input's size", "the input"  # in a reader's fingerprint
+_INPUT_KEYS = (_SIZE_KEY, "the input's modification time", _CONTENT_KEY)
 _VERSION = 5  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = (
@@ -229,14 +230,22 @@ def obsolete_keys(job: Job, before: Mapping[str, str], now: Mapping[str, str]) -
     """Return the names of changed values for which finished segments of an earlier run do not fit a job.
 
     They fit after ``--keep-going`` was added: without it, no frame of damaged data is ever saved. Those of a
-    part fit after its file has grown.
+    part fit after data were appended to its file.
     """
     fitting: list[str] = []
     if before.get("--keep_going") == "False" and now.get("--keep_going") == "True":
         fitting.append("--keep_going")
-    if job.is_part and int(before.get(_SIZE_KEY, 0)) < int(now.get(_SIZE_KEY, 0)):
+    if job.is_part and _has_grown(job.source.path, before, now):
         fitting.extend(_INPUT_KEYS)
     return [name for name in changed_keys(before, now) if name not in fitting]
+
+
+def _has_grown(path: Path, before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Return whether a file begins with all that it was before, and is larger."""
+    size = int(before.get(_SIZE_KEY, 0))
+    with contextlib.suppress(OSError):  # it is gone
+        return size < int(now.get(_SIZE_KEY, 0)) and sampled_sha256(path, size) == before.get(_CONTENT_KEY)
+    return False
 
 
 def _parse_piece(content: dict[str, Any]) -> PieceRecord:

@@ -171,10 +171,10 @@ class PlannedOutput(SegmentedOutput):
             self.record(found, scanner)
             yield found
 
-    def end(self, engine: str = "") -> None:
-        """Write that all pieces have their segments; with a description of the engine, for people."""
+    def end(self) -> None:
+        """Write that all pieces have their segments."""
         self._commit_closing()
-        self._write(replace(self.journal, complete=True, engine=engine or self.journal.engine))
+        self._write(replace(self.journal, complete=True))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         with contextlib.suppress(VsrError):  # there is an error already

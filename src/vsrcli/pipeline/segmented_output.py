@@ -12,6 +12,7 @@ that of an uninterrupted one. docs/reliability.md describes this for users.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multipl
 MIN_SEGMENT_FRAMES, MAX_SEGMENT_DURATION = 24, Fraction(10)  # frames; seconds of video
 EARLY_CUT_FRACTION = Fraction(3, 4)  # of a segment's length, after which a shot boundary ends it
 _UNLIMITED_FRAMES = 2**31  # of a segment, if checkpoints are disabled
+_GPU_NUMBER = re.compile(r"(?<=GPU )\d+")  # of several workers, any one may be the first
 
 
 def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
@@ -128,18 +130,24 @@ class SegmentedOutput:
         return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
-        engine, earlier = upscaler.engine, self.journal.engine
-        if earlier not in ("", engine.description):
-            self._on_notice(
-                f"earlier frames were computed by {earlier}: a small difference may show at that boundary"
-            )
+        engine = upscaler.engine
+        self.record_engine(engine.description)
         segment_frames = _UNLIMITED_FRAMES
         if self._job.segmented:
             segment_frames = self.journal.segment_frames or frames_per_segment(
                 self._job, on_gpu=engine.on_gpu
             )
-        self.journal = replace(self.journal, engine=engine.description, segment_frames=segment_frames)
+        self.journal = replace(self.journal, segment_frames=segment_frames)
         self._upscaler = upscaler
+
+    def record_engine(self, description: str) -> None:
+        """Let the journal name what computes from now on; send a notice if it is not what computed before."""
+        earlier = self.journal.engine
+        if earlier and _GPU_NUMBER.sub("", earlier) != _GPU_NUMBER.sub("", description):
+            self._on_notice(
+                f"earlier frames were computed by {earlier}: a small difference may show at that boundary"
+            )
+        self.journal = replace(self.journal, engine=description)
 
     def write(self, frame: Frame) -> None:
         if self._writer is None:

@@ -41,6 +41,30 @@ _FP32_KEY = "fp32"
 Results = TypeVar("Results")
 
 
+def choose_tiles(
+    job: Job, saved: Sequence[TilePlan], on_notice: Callable[[str], None]
+) -> tuple[TilePlan, ...]:
+    """Return the tile plans with which a run goes on after one that saved its state with others.
+
+    Those are kept where they fit, see :meth:`~vsrcli.pipeline.job.Job.can_keep_tiles`; else the job's take
+    their place, in bursts if the saved ones are, as their state may hold pending results.
+
+    Args:
+        job: the run.
+        saved: tile plans of the passes that the state was saved with.
+        on_notice: called with a line if the plans are others.
+    """
+    if job.can_keep_tiles(saved) or tuple(saved) == job.tiles:
+        return tuple(saved)
+    chosen = tuple(
+        replace(plan, burst=max(plan.burst, min(each.burst, 2)))
+        for plan, each in zip(job.tiles, saved, strict=True)
+    )
+    size = f"{chosen[0].tile_width}x{chosen[0].tile_height}"
+    on_notice(f"to save memory, going on with tiles of {size}, {chosen[0].burst} frames at a time")
+    return chosen
+
+
 class Upscaler:
     """Owns the engines of a run and opens its streams, one for each shot.
 
@@ -51,6 +75,7 @@ class Upscaler:
         reporter: receives a notice when tiles or precision change.
         load_engine: as :func:`~vsrcli.inference.selection.open_engine`, the default. A batch passes one that
             caches engines.
+        keep_tiles: begin with ``tiles`` whatever memory is free: somebody else has chosen them.
 
     Attributes:
         passes: in order.
@@ -67,21 +92,13 @@ class Upscaler:
         tiles: Sequence[TilePlan],
         reporter: Reporter,
         load_engine: Callable[..., Engine] | None = None,
+        *,
+        keep_tiles: bool = False,
     ) -> None:
         self._load_engine = load_engine or open_engine
         self._job, self._options, self._on_notice = job, job.options, reporter.notice
         self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
-        current = tiles
-        if not job.can_keep_tiles(tiles) and tuple(tiles) != job.tiles:  # there was more memory before
-            # The planned tiles, in bursts if the saved ones are: their state may hold pending results.
-            current = [
-                replace(plan, burst=max(plan.burst, min(saved.burst, 2)))
-                for plan, saved in zip(job.tiles, tiles, strict=True)
-            ]
-            size = f"{current[0].tile_width}x{current[0].tile_height}"
-            reporter.notice(
-                f"to save memory, going on with tiles of {size}, {current[0].burst} frames at a time"
-            )
+        current = tuple(tiles) if keep_tiles else choose_tiles(job, tiles, reporter.notice)
         # The target's folder has space, and is not a tmpfs as often as the temporary one.
         folder = None if job.plan.to_stdout else job.plan.target.parent
         self.passes = [

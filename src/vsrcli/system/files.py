@@ -293,14 +293,18 @@ class WorkDir:
         self._lock.release()
 
 
-def sampled_sha256(path: Path) -> str:
+def sampled_sha256(path: Path, size: int | None = None) -> str:
     """Return the sha256 of 16 blocks spread over a file, the first and the last included.
 
     Reading all of a long video would take longer than the certainty is worth.
+
+    Args:
+        path: of the file.
+        size: bytes from the start that count as the file; None: all.
     """
-    digest, size = hashlib.sha256(), path.stat().st_size
+    digest, size = hashlib.sha256(), path.stat().st_size if size is None else size
     with path.open("rb") as file:
         for number in range(_SAMPLE_COUNT):
             file.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLE_COUNT - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
+            digest.update(file.read(min(_SAMPLE_BYTES, size)))
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
@@ -26,13 +27,16 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 
 def replace_undecodable(text: str) -> str:
-    """Return text that can be written: bytes of file names that are not UTF-8 become U+FFFD."""
-    return encode_text(text).decode("utf-8", "replace")
+    """Return text that can be written: what is no text in file names becomes U+FFFD.
+
+    That is bytes that are not UTF-8, or on Windows halves of surrogate pairs.
+    """
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def encode_text(text: str) -> bytes:
-    """Return text as UTF-8, whatever the locale; bytes of file names stay what they are."""
-    return text.encode("utf-8", "surrogateescape")
+    """Return text as UTF-8, whatever the locale; file names that are no text stay what they are."""
+    return text.encode("utf-8", sys.getfilesystemencodeerrors())  # Windows: halves of pairs, elsewhere bytes
 
 
 def format_bytes(count: float, *, round_up: bool = False) -> str:
