@@ -70,6 +70,8 @@ def test_every_convention_gives_the_frame_enlarged(name: str, tmp_path: Path) ->
     path = SAMPLES[name][0](tmp_path / f"{name}.onnx")
     results = [run(load(path, engine)) for engine in ("openvino", "onnxruntime")]
     assert np.abs(results[0] - results[1]).max() < 1e-3
+    if name in ("linear", "cubic"):  # smooth, and noise is not
+        return
     scale = len(results[0]) // HEIGHT
     frame = EXPECTED.get(name, lambda frame: frame)(FRAME).clip(0, 1)
     expected, result = frame.repeat(scale, 0).repeat(scale, 1), results[0]
