@@ -61,7 +61,7 @@ def test_unwritable_folder(vsr: Vsr, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["--no-worker", "--worker-only"])
 def test_no_usable_ffmpeg(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
-    ended = complete(spawn("serve", "--data", tmp_path, role, "--port", 0))
+    ended = complete(spawn("serve", "--data", tmp_path, role, "--port", "0"))
     ended.fails(1, "/nowhere/ffmpeg", "VSR_FFMPEG")
 
 
