@@ -242,7 +242,7 @@ def test_other_timestamps_do_not_jump_back(
     packets = [
         SimpleNamespace(dts=ticks, pts=ticks, size=1, is_discard=False, time_base=None) for ticks in one_wrong
     ]
-    monkeypatch.setattr("vsrcli.media.timing._packets", lambda source: packets)
+    monkeypatch.setattr("vsrcli.media.timing.packets_of", lambda source: packets)
     assert find_jump_back(source) is None
 
 

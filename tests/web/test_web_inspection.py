@@ -51,7 +51,7 @@ def test_frames_without_times(name: str, sample: Sample) -> None:
 def test_fields_are_no_frames(timed_each: int, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     """libavformat makes a packet of each field, of which the second has no time: H.264 in field pictures."""
     path = sample(media.interlaced, suffix=".ts")
-    expected, read_packets = describe_video(path), timing._packets
+    expected, read_packets = describe_video(path), timing.packets_of
 
     def packets(source: Source) -> Iterator[Any]:
         for index, packet in enumerate(read_packets(source)):
@@ -59,7 +59,7 @@ def test_fields_are_no_frames(timed_each: int, sample: Sample, monkeypatch: pyte
             yield packet if index % timed_each == 0 else field
             yield field
 
-    monkeypatch.setattr(timing, "_packets", packets)
+    monkeypatch.setattr(timing, "packets_of", packets)
     monkeypatch.setattr(timing, "_last_ticks", None)
     video = describe_video(path)
     last_ones = 0 if timed_each == 1 else timed_each  # after the last time, of which nothing is known

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Self
 
 from vsrcli.errors import DecodeError, InputError
+from vsrcli.media.avi_index import read_indexed_times
 from vsrcli.media.decode_command import decode_command
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.raw_reader import (
@@ -33,7 +34,6 @@ from vsrcli.media.timing import (
     find_jump_back,
     frame_ticks,
     keyframe_before,
-    read_indexed_times,
 )
 from vsrcli.media.types import Frame, Source
 

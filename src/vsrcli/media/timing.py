@@ -23,8 +23,6 @@ _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 100
 _INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
 _RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
-_MAX_HIDDEN_SHARE = Fraction(1, 4)  # if more packets of an AVI's index are missing, it lists no frames
-_AVI_CHUNK_HEADER = 8  # bytes; the index states where this begins, a packet where it ends
 _MIN_JUMP = Fraction(1, 2)  # seconds; a smaller one may be damage
 _JUMP_PACKETS = 3  # on either side, since one wrong timestamp is no jump
 
@@ -110,7 +108,7 @@ def _read_ticks(source: Source) -> _PacketTicks:
         return last[1]
     time_base = source.video.time_base
     times, filled = array("q"), 0
-    for packet in _packets(source):
+    for packet in packets_of(source):
         filled += bool(packet.size and not packet.is_discard)
         ticks = _packet_ticks(packet, source)
         if ticks is not None and packet.time_base not in (None, time_base):
@@ -119,61 +117,6 @@ def _read_ticks(source: Source) -> _PacketTicks:
     dts, pts = np.array(times, np.int64).reshape(-1, 2).T
     _last_ticks = key, _PacketTicks(dts, pts, filled)
     return _last_ticks[1]
-
-
-@dataclass(frozen=True)
-class IndexedTimes:
-    """Times in an AVI file, where damage can hide packets, after which libavformat counts on as if nothing.
-
-    All are in ticks of the stream's time base: int64 arrays.
-
-    Attributes:
-        frames: times of all frames that the file's index lists, sorted.
-        packets: times by that index of the packets that can be read, in decoding order.
-        packet_dts: what libavformat says of them, ascending.
-    """
-
-    frames: np.ndarray
-    packets: np.ndarray
-    packet_dts: np.ndarray
-
-    @property
-    def has_hidden_frames(self) -> bool:
-        """Whether packets are missing that the index lists."""
-        return len(self.packets) < len(self.frames)
-
-
-def read_indexed_times(source: Source) -> IndexedTimes:
-    """Read the index and all packets of an AVI file; where it has no index, libavformat's times hold.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    listed = _index_of_avi(source)
-    dts: list[int] = []
-    times: list[int] = []
-    for packet in _packets(source):
-        if packet.dts is not None and packet.size and not packet.is_discard:
-            lost = times[-1] - dts[-1] if times else 0
-            dts.append(int(packet.dts))
-            time = listed.get(packet.pos, dts[-1] + lost)
-            times.append(max(time, times[-1] + 1) if times else time)
-    frames = sorted({*listed.values(), *times})
-    if len(frames) > len(times) * (1 + _MAX_HIDDEN_SHARE):
-        frames = times = dts
-    return IndexedTimes(*(np.array(each, np.int64) for each in (frames, times, dts)))
-
-
-def _index_of_avi(source: Source) -> dict[int | None, int]:
-    """Return the time of each frame in the index by the position of its packet in the file."""
-    import av
-
-    try:
-        with open_media(source.path, format_name=source.container) as container:
-            entries = container.streams[source.video.index].index_entries
-            return {entry.pos + _AVI_CHUNK_HEADER: entry.timestamp for entry in entries if entry.size > 0}
-    except (av.FFmpegError, OSError):
-        return {}
 
 
 @dataclass(frozen=True)
@@ -338,13 +281,13 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
 
 def _packet_times(source: Source) -> Iterator[Fraction]:
     """Yield presentation times in decoding order, in seconds."""
-    for packet in _packets(source):
+    for packet in packets_of(source):
         ticks = _packet_ticks(packet, source)
         if ticks is not None:
             yield ticks * Fraction(packet.time_base or source.video.time_base)
 
 
-def _packets(source: Source) -> Iterator[Any]:
+def packets_of(source: Source) -> Iterator[Any]:
     """Yield the packets of the video, in decoding order."""
     import av
 
