@@ -1,15 +1,26 @@
-"""Compression that gives the same bytes every time."""
+"""Clips for several files, and compression that gives the same bytes every time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from clip_samples import frames, write_image_folder
 
 from vsrcli.degradations import presets, second_order
 from vsrcli.evaluate import protocol
+
+
+@pytest.fixture(scope="module")
+def image_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips as folders of images."""
+    folder = tmp_path_factory.mktemp("set")
+    for number, name in enumerate(("calendar", "city")):
+        write_image_folder(folder / name, frames(number, 9))
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

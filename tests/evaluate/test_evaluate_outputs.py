@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clip_samples import frames, write_image_folder
 
 from terminal import Outcome
 from tiny_networks import tiny_weights
@@ -21,14 +20,6 @@ from vsrcli.evaluate import clips as clip_files
 from vsrcli.system.text import encode_text, replace_undecodable
 
 Vsr = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="module")
-def image_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("set")
-    for number, name in enumerate(("calendar", "city")):
-        write_image_folder(folder / name, frames(number, 9))
-    return folder
 
 
 def test_scores_and_page_on_standard_output_are_the_only_output(

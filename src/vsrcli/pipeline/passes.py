@@ -78,58 +78,46 @@ def choose_passes(
     Raises:
         UsageError: see ``choose_tiles``.
     """
+
+    def choose(share: Fraction) -> tuple[Pass, ...]:
+        """Choose one after the other; each but the last takes at most a share of what is left."""
+        passes: list[Pass] = []
+
+        def beside(model: ModelChoice, tiles: TilePlan) -> int:
+            chosen = [(each.model, each.tiles) for each in passes]
+            return _faithful_bytes(workload, [*chosen, (model, tiles)]) if is_faithful else 0
+
+        host_bytes, network_bytes = ffmpeg_bytes(workload)[0], 0  # of what runs beside a pass
+        remaining = budget
+        for model, each in zip(models, _pass_workloads(models, workload), strict=True):
+            context = model.architecture.radius() if overlap is None else overlap
+            own = remaining if len(passes) == len(models) - 1 else _scaled(remaining, share)
+            try:
+                tiles = choose_tiles(model.architecture, each, context, own, tile, partial(beside, model))
+            except UsageError as error:
+                if not passes:
+                    raise
+                taken = "the first takes" if len(passes) == 1 else "those before take"
+                raise UsageError(f"pass {len(passes) + 1}, after what {taken}: {error}") from error
+            passes.append(Pass(model, tiles, context, each.output_height, each.output_width))
+            used = estimate_memory(model.architecture, each, tiles)
+            host_bytes += used.total - used.program
+            network_bytes += used.network
+            remaining = replace(
+                budget,
+                host=max(budget.host - host_bytes, 0),
+                gpu=None if budget.gpu is None else max(budget.gpu - network_bytes, 0),
+            )
+        return (*passes[:-1], replace(passes[-1], visible_share=visible_share))
+
     first_error: UsageError | None = None
     for share in _SHARES if budget.explicit and len(models) > 1 else _SHARES[:1]:
         try:
-            return _choose_passes(
-                models, workload, overlap, budget, tile, visible_share, share=share, is_faithful=is_faithful
-            )
+            return choose(share)
         except UsageError as error:
             first_error = first_error or error
     assert first_error is not None
     raise first_error
-
-
-def _choose_passes(
-    models: Sequence[ModelChoice],
-    workload: Workload,
-    overlap: int | None,
-    budget: MemoryBudget,
-    tile: str | int,
-    visible_share: tuple[float, float],
-    *,
-    share: Fraction,
-    is_faithful: bool,
-) -> tuple[Pass, ...]:
-    """Choose passes one after the other; each but the last takes at most a share of what is left."""
-    passes: list[Pass] = []
-
-    def beside(model: ModelChoice, tiles: TilePlan) -> int:
-        chosen = [(each.model, each.tiles) for each in passes]
-        return _faithful_bytes(workload, [*chosen, (model, tiles)]) if is_faithful else 0
-
-    host_bytes, network_bytes = ffmpeg_bytes(workload)[0], 0  # of what runs beside a pass
-    remaining = budget
-    for model, each in zip(models, _pass_workloads(models, workload), strict=True):
-        context = model.architecture.radius() if overlap is None else overlap
-        own = remaining if len(passes) == len(models) - 1 else _scaled(remaining, share)
-        try:
-            tiles = choose_tiles(model.architecture, each, context, own, tile, partial(beside, model))
-        except UsageError as error:
-            if not passes:
-                raise
-            taken = "the first takes" if len(passes) == 1 else "those before take"
-            raise UsageError(f"pass {len(passes) + 1}, after what {taken}: {error}") from error
-        passes.append(Pass(model, tiles, context, each.output_height, each.output_width))
-        used = estimate_memory(model.architecture, each, tiles)
-        host_bytes += used.total - used.program
-        network_bytes += used.network
-        remaining = replace(
-            budget,
-            host=max(budget.host - host_bytes, 0),
-            gpu=None if budget.gpu is None else max(budget.gpu - network_bytes, 0),
-        )
-    return (*passes[:-1], replace(passes[-1], visible_share=visible_share))
 
 
 def _scaled(budget: MemoryBudget, share: Fraction) -> MemoryBudget:
