@@ -54,7 +54,12 @@ def train(
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
-    from vsrcli.train.config import check_sequences, memory_notice, require_initial_weights
+    from vsrcli.train.config import (
+        check_sequences,
+        memory_notice,
+        require_initial_weights,
+        temporal_margin,
+    )
     from vsrcli.train.footage import check_no_leakage, find_footage
     from vsrcli.train.pairs import prepare_pairs
 
@@ -104,6 +109,7 @@ def train(
                     features=features,
                     metrics=metrics,
                     huber_delta=config.huber_delta,
+                    margin=temporal_margin(config.architecture),
                 )
         with make_progress(stderr_console(), "steps", quiet=quiet) as progress:
             averages = _StepAverages()

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from vsrcli.degradations import PRESETS
-from vsrcli.errors import DataError, SignalInterruptError
+from vsrcli.errors import DataError, SignalInterruptError, UsageError
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.signals import current_token
 from vsrcli.train.adversarial import DISCRIMINATOR_LOSS, AdversarialTrainer, join_optimizers
@@ -84,7 +84,7 @@ def train(
 
     Raises:
         UsageError: sizes do not fit the network, or the batch not the number of GPUs; adversarial training
-            without ``init``, or without the package of its feature distance.
+            without ``init``, or without the package of its feature distance; fewer steps than the run has.
         EngineError: fewer GPUs than requested.
         DataError: the folder holds a run of another configuration or on other footage, ``init`` does not fit,
             or the loss is not finite.
@@ -133,6 +133,11 @@ def train(
             raise DataError(
                 f"{str(run_folder)!r} holds a run on other footage: use that which it was started with, or a "
                 "new --run folder and --init to go on from its weights"
+            )
+        if config.steps < (done := state["step"]):
+            raise UsageError(
+                f"{str(run_folder)!r} has {done} steps already: give --steps {done} or more, or a new --run "
+                "folder"
             )
         restore_checkpoint(checkpoint, model, optimizer)
         step, total_seconds = state["step"], state["seconds"]

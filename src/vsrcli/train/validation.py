@@ -1,9 +1,9 @@
 """Validation during a run: PSNR-Y and SSIM-Y on a part of every validation clip, against interpolation.
 
 A quick estimate by the protocol of ``evaluate`` (BT.601 luma, 8 bits, 8 border pixels left out) on the first
-32 frames but three at each end; ``vsr evaluate`` scores whole clips. So many, because the memory of a
-recurrent network goes wrong late, if it does: on compressed video, a network that is as good as another after
-twelve frames can be 0.05 dB worse after 32 (docs/experiments.md).
+32 frames but three at each end (more, if the network sees more); ``vsr evaluate`` scores whole clips. So
+many, because the memory of a recurrent network goes wrong late, if it does: on compressed video, a network
+that is as good as another after twelve frames can be 0.05 dB worse after 32 (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from vsrcli.evaluate.features import EdgeFeatures
     from vsrcli.frames.resample import Phase
 
-MARGIN, SCORED_FRAMES = 3, 26  # frames before and after; scored frames
+MARGIN, SCORED_FRAMES = 3, 26  # frames before and after, at least; scored frames
 MAX_HEIGHT, MAX_WIDTH = 90, 120  # of the scored region, in low-resolution pixels
-BORDER = 8  # pixels left out at each side
+BORDER, MIN_SCORED_SIDE = 8, 11  # pixels left out at each side; SSIM's window needs as many between them
 CRF = 23
 KERNELS = ("bicubic", "lanczos3")
 
@@ -44,8 +44,8 @@ class ValidationCase:
 
     Attributes:
         name: name of the degradation.
-        low: uint8 (frames, H, W, 3): the scored frames and ``MARGIN`` frames at both ends.
-        truth: uint8 (frames - 2*MARGIN, sH, sW, 3).
+        low: uint8 (frames, H, W, 3): the scored frames and ``margin`` frames at both ends.
+        truth: uint8 (frames - 2*margin, sH, sW, 3).
         baseline: PSNR-Y of the better interpolation, dB.
     """
 
@@ -70,9 +70,12 @@ class Validation:
         features: also score the feature distance, of the middle frame of each clip; None: do not.
         metrics: also score these, of ``METRICS``, on R'G'B' in [0, 1], rounded to 8 bits.
         huber_delta: of the metric ``huber``.
+        margin: frames that the networks to be scored see before and after an output, as
+            ``temporal_margin(architecture)`` says. Below ``MARGIN`` it makes no difference, so that networks
+            with smaller windows are scored on the same frames.
 
     Raises:
-        DataError: no usable clip, or one that is too short.
+        DataError: no usable clip, or one that is too short or too small.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class Validation:
         features: EdgeFeatures | None = None,
         metrics: Sequence[str] = (),
         huber_delta: float = HUBER_DELTA,
+        margin: int = MARGIN,
     ) -> None:
+        self._margin = max(MARGIN, margin)
         self._features = features
         self._metrics = {name: frame_loss(name, huber_delta) for name in metrics}
         protocol = PRESETS["bd" if degradation.name == "bd" else "bi"]
@@ -94,12 +99,12 @@ class Validation:
         )
         self.cases: list[ValidationCase] = []
         for pair in pairs:
-            low, truth = _select_region(pair, scale)
+            low, truth = _select_region(pair, scale, self._margin)
             versions = {protocol.name: low}
             if degradation.compressed_share:
                 versions[f"{protocol.name}+crf{CRF}"] = recompress(low, crf=CRF)
             for name, version in versions.items():
-                scored = version[MARGIN:-MARGIN]
+                scored = version[self._margin : -self._margin]
                 scores = [_interpolation_psnr(scored, truth, scale, k, protocol.phase) for k in KERNELS]  # type: ignore[arg-type]
                 self.cases.append(ValidationCase(name, version, truth, max(scores)))
 
@@ -116,7 +121,9 @@ class Validation:
         scores_by_case: dict[str, list[tuple[float, float, float, float]]] = {}
         for case in self.cases:
             frames = case.low.astype(np.float32)[None] / 255
-            outputs = np.clip(np.rint(_upscale(model, architecture, frames) * 255), 0, 255).astype(np.uint8)
+            outputs = np.clip(
+                np.rint(_upscale(model, architecture, frames, self._margin) * 255), 0, 255
+            ).astype(np.uint8)
             scorer = ClipScorer(BORDER)
             for output, truth in zip(outputs, case.truth, strict=True):
                 scorer.add(output, truth)
@@ -147,14 +154,19 @@ class Validation:
         return result
 
 
-def _select_region(pair: TrainingPair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def _select_region(pair: TrainingPair, scale: int, margin: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the low-resolution region in the middle of the scored frames, and its truth."""
     _, count, height, width, _ = pair.low.shape
-    count = min(count, SCORED_FRAMES + 2 * MARGIN)
-    if count <= 2 * MARGIN:
+    count = min(count, SCORED_FRAMES + 2 * margin)
+    if count <= 2 * margin:
         raise DataError(
-            f"{pair.name!r} is too short to validate on: clips need {2 * MARGIN + 1} frames; "
+            f"{pair.name!r} is too short to validate on: clips need {2 * margin + 1} frames; "
             "remove it from the folder"
+        )
+    if scale * min(height, width) - 2 * BORDER < MIN_SCORED_SIDE:
+        raise DataError(
+            f"{pair.name!r} is too small to validate on ({scale * width}x{scale * height}): clips need "
+            f"{2 * BORDER + MIN_SCORED_SIDE} pixels a side; remove it from the folder"
         )
     region_height, region_width = min(height, MAX_HEIGHT), min(width, MAX_WIDTH)
     top, left = (height - region_height) // 2, (width - region_width) // 2
@@ -162,11 +174,11 @@ def _select_region(pair: TrainingPair, scale: int) -> tuple[np.ndarray, np.ndarr
     rows, columns = (
         slice(scale * a, scale * (a + b)) for a, b in ((top, region_height), (left, region_width))
     )
-    return low, np.array(pair.high[MARGIN : count - MARGIN, rows, columns])
+    return low, np.array(pair.high[margin : count - margin, rows, columns])
 
 
-def _upscale(model: keras.Model, architecture: Architecture, frames: np.ndarray) -> np.ndarray:
-    """Upscale all but ``MARGIN`` frames at each end: (1, T, H, W, 3) -> (T - 2*MARGIN, sH, sW, 3)."""
+def _upscale(model: keras.Model, architecture: Architecture, frames: np.ndarray, margin: int) -> np.ndarray:
+    """Upscale all but ``margin`` frames at each end: (1, T, H, W, 3) -> (T - 2*margin, sH, sW, 3)."""
     if architecture.kind == "window":
         windows = [
             frames[:, i : i + architecture.frames] for i in range(frames.shape[1] - architecture.frames + 1)
@@ -176,7 +188,7 @@ def _upscale(model: keras.Model, architecture: Architecture, frames: np.ndarray)
         outputs = np.concatenate([_run_network(model, window) for window in windows])
     else:
         outputs = _run_network(model, frames)[0]
-    trim = MARGIN - temporal_margin(architecture)  # a smaller window has more outputs
+    trim = margin - temporal_margin(architecture)  # a smaller window has more outputs
     return outputs[trim : len(outputs) - trim]
 
 
