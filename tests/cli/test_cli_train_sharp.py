@@ -35,17 +35,17 @@ def test_without_the_option_training_is_as_before(tmp_path):
 def test_its_defaults_give_way_to_options_and_settings(tmp_path):
     config = config_of(tmp_path, "--adversarial")
     assert config.adversarial == AdversarialConfig()
-    assert (config.degradation, config.learning_rate, config.temporal_weight) == ("footage", 1e-4, 0.3)
+    assert (config.steps, config.learning_rate, config.temporal_weight) == (1500, 2e-4, 0.3)
     config = config_of(
         tmp_path,
         "--adversarial",
         "--degradation",
-        "video",
+        "footage",
         "--feature-weight",
         "0",
         settings={"learning_rate": 5e-5},
     )
-    assert (config.degradation, config.learning_rate, config.frames) == ("video", 5e-5, 10)
+    assert (config.degradation, config.learning_rate, config.frames) == ("footage", 5e-5, 18)
     assert config.adversarial == AdversarialConfig(feature_weight=0.0)
 
 

@@ -69,12 +69,12 @@ class AdversarialConfig:
 
     pixel_weight: float = 1.0
     color_weight: float = 1.0
-    grid_weight: float = 1.0
-    evenness_weight: float = 10.0
-    feature_weight: float = 0.1
+    grid_weight: float = 5.0
+    evenness_weight: float = 30.0
+    feature_weight: float = 1.0
     adversarial_weight: float = 0.01
     ping_pong_weight: float = 0.3
-    feature_blocks: int = 2
+    feature_blocks: int = 5
     feature_frames: int = 1
     judge: str = "brightness"
     discriminator_clips: int = 1
@@ -82,13 +82,14 @@ class AdversarialConfig:
     discriminator_rate: float = 1e-4
 
 
-# What adversarial training starts with where the command line says nothing.
+# What adversarial training starts with where the command line says nothing: as the shipped weights were made.
 ADVERSARIAL_DEFAULTS: Mapping[str, Any] = {
-    "degradation": "footage",
+    "steps": 1500,
     "temporal_weight": 0.3,
-    "learning_rate": 1e-4,
-    "batch": 4,
-    "frames": 10,
+    "learning_rate": 2e-4,
+    "batch": 2,
+    "frames": 18,
+    "validate_every": 250,
 }
 
 

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 from keras import ops
 
-from vsrcli.train.config import LOSSES, AdversarialConfig, TrainConfig
+from vsrcli.train.config import LOSSES, TrainConfig
 
 CHARBONNIER_EPSILON = 1e-3
 PSNR_EPSILON = 255.0**-2  # added to the squared error: one 8-bit code is as good as no error
 HUBER_DELTA = 0.01  # of Jo et al., CVPR 2018
-FEATURES_WEIGHT, FEATURES_BLOCKS = AdversarialConfig.feature_weight, AdversarialConfig.feature_blocks
+FEATURES_WEIGHT, FEATURES_BLOCKS = 0.1, 2  # of --loss features
 
 
 def mse(truth, output):
