@@ -24,7 +24,7 @@ from vsrcli.train.footage import find_footage
 from vsrcli.train.pairs import prepare_pairs
 from vsrcli.train.validation import Validation
 
-SHARP = AdversarialConfig(discriminator_width=4, discriminator_rate=1e-3)
+SHARP = AdversarialConfig(feature_blocks=2, discriminator_width=4, discriminator_rate=1e-3)
 CONFIG = loop.TrainConfig(
     model="duf-r-s",
     scale=2,
