@@ -18,6 +18,7 @@ from vsrcli.bench.tuning import TuningReport, tune
 from vsrcli.cli.config_edit import edit, write_tables
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError
 from vsrcli.inference.selection import choose_models
+from vsrcli.models.weights import file_sha256
 
 Vsr = Callable[..., Outcome]
 NAME = "duf-s-x2-video"
@@ -172,12 +173,12 @@ def test_auto_takes_what_was_measured(
     assert f'[tuned."{NAME} 64x48"]' in run.out
     text = config.read_text()
     assert text.startswith(before)
-    assert tomllib.loads(text)["tuned"] == {
-        f"{NAME} 64x48": {"device": "cpu", "engine": "keras", "precision": "fp32", "tile": "auto"}
-    }
+    sha256 = file_sha256(weights)
+    table = {"device": "cpu", "engine": "keras", "precision": "fp32", "tile": "auto", "sha256": sha256}
+    assert tomllib.loads(text)["tuned"] == {f"{NAME} 64x48": table}
 
-    def plan(*arguments: str) -> str:
-        run = vsr("upscale", video, "out.mkv", "-m", weights, "-s", "2", "-n", *arguments)
+    def plan(*arguments: str | Path, model: Path = weights) -> str:
+        run = vsr("upscale", video, "out.mkv", "-m", model, "-s", "2", "-n", *arguments)
         assert run.status == 0, run.err
         return next(line for line in run.err.splitlines() if line.startswith("  engine: "))
 
@@ -189,6 +190,14 @@ def test_auto_takes_what_was_measured(
     assert f"auto, {NAME} 64x48: keras, fp32" in shown
     assert str(config) in shown
     assert json.loads(vsr("config", "show", "--json").out)["tuned"][0]["engine"] == "keras"
+    retrained = Path("retrained", weights.name).absolute()
+    retrained.parent.mkdir()
+    retrained.write_bytes(b"other weights")
+    card = weights.with_name(f"{NAME}.json").read_text().replace(sha256, file_sha256(retrained))
+    retrained.with_name(f"{NAME}.json").write_text(card)
+    assert "tuned" not in plan("-g", "cpu", model=retrained)  # measured for others of that name
+    config.write_text(text.replace(f'sha256 = "{sha256}"\n', ""))  # as it was written before
+    assert "tuned" in plan("-g", "cpu")
 
 
 def test_tuned_again(vsr: Vsr, weights: Path, fake: dict[Any, Any], config: Path) -> None:

@@ -33,6 +33,7 @@ class TuningReport:
 
     Attributes:
         model: name of the weights.
+        sha256: of the weights.
         scale: native factor.
         width, height: of the frames, in low-resolution pixels.
         device: as requested.
@@ -44,6 +45,7 @@ class TuningReport:
     """
 
     model: str
+    sha256: str
     scale: int
     width: int
     height: int
@@ -108,7 +110,10 @@ def tune(
     candidates = tuple(session.candidates)
     best = _choose(candidates)
     took = time.monotonic() - started
-    return TuningReport(choice.name, choice.scale, width, height, device, took, busy, candidates, best)
+    sha256 = str(choice.weights.card["sha256"])
+    return TuningReport(
+        choice.name, sha256, choice.scale, width, height, device, took, busy, candidates, best
+    )
 
 
 def _choose(candidates: Sequence[Candidate]) -> int:

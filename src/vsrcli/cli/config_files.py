@@ -41,7 +41,7 @@ from vsrcli.pipeline.tuned import TunedSetting
 PROJECT_FILE = Path("vsr.toml")
 CONFIG_ENV = "VSR_CONFIG"  # path that replaces the user's file; empty: none
 PROFILE_KEY, TUNED_KEY, _DEFAULT_PROFILE_KEY = "profile", "tuned", "default-profile"
-_TUNED_DEFAULTS = {"device": "auto", "engine": "auto", "precision": "auto", "tile": "auto"}
+_TUNED_DEFAULTS = {"device": "auto", "engine": "auto", "precision": "auto", "tile": "auto", "sha256": ""}
 # A folder from elsewhere must choose neither which program runs or computes, nor what is written where (as
 # encoders do by options of their own), nor who can reach this computer.
 _USER_ONLY = ("ffmpeg", "overwrite", "extra", "cluster", "card")  # and options that name files to write

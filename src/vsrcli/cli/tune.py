@@ -198,7 +198,8 @@ def _tables(
     winner = report.winner
     values = {"engine": winner.engine, "precision": winner.precision, "tile": winner.tile}
     if profile is None:
-        return {tuned_table(report.model, report.width, report.height): {"device": report.device, **values}}
+        values = {"device": report.device, **values, "sha256": report.sha256}
+        return {tuned_table(report.model, report.width, report.height): values}
     values |= {"gpu": report.device, **network}
     return {(PROFILE_KEY, profile, command): values for command in _PROFILE_COMMANDS}
 

@@ -20,6 +20,7 @@ class TunedSetting:
         device: that it was measured for: ``auto``, ``cpu`` or a GPU's number.
         engine, precision, tile: as in :class:`~vsrcli.pipeline.options.Options`.
         origin: for people: where it is written.
+        sha256: of the network; empty in settings of before it was written.
     """
 
     model: str
@@ -30,6 +31,7 @@ class TunedSetting:
     precision: str
     tile: str | int
     origin: str
+    sha256: str = ""
 
     def __str__(self) -> str:
         tile = {"auto": "tiles as memory allows", "none": "whole frames"}.get(

@@ -77,8 +77,11 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
 def _tune(options: Options, found: Inspection) -> tuple[Options, Inspection]:
     """Replace ``auto`` by what ``vsr tune`` has measured for the model and the source's size, if it has."""
     video = found.reader.source.video
-    setting = find_tuned(options, found.models[0], video.width, video.height) if options.tuned else None
-    if setting is None or len(found.models) > 1 or not (tuned := apply_tuned(options, setting)):
+    if not options.tuned or len(found.models) != 1:
+        return options, found
+    network = found.models[0], video.width, video.height
+    setting = find_tuned(options, *network)
+    if setting is None or not (tuned := apply_tuned(options, setting, *network)):
         return options, found
     options, engine = tuned
     return options, replace(found, engine=engine, memory_budget=_budget([engine], options))
