@@ -218,6 +218,18 @@ def least_side(path: Path) -> Path:
     return enlarged(path, nodes, weights=weights)
 
 
+def up_to(path: Path, side: int) -> Path:
+    """A table of one side is cut to the frame and added: larger frames fail, whatever the file states."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sides"], start=2),
+        helper.make_node("Slice", ["table", "start", "sides", "axes"], ["cut"]),
+        helper.make_node("Add", ["x", "cut"], ["a"]),
+    ]
+    table = np.full((1, 1, side, side), 0.01, np.float32)
+    weights = {"table": table, "start": np.array([0, 0]), "axes": np.array([2, 3])}
+    return enlarged(path, nodes, weights=weights)
+
+
 def windows(path: Path, side: int = 8) -> Path:
     """A tenth of the difference to the mean of a window is added, for frames of any size: the last windows
     are smaller ones."""

@@ -14,9 +14,9 @@ from onnx import helper
 import media_samples as media
 import torch_samples
 from ncnn_samples import NcnnWriter, bytes_in_and_out
-from onnx_samples import SAMPLES, save, upscaler
+from onnx_samples import SAMPLES, save, up_to, upscaler
 from vsrcli import Options, prepare_job
-from vsrcli.errors import ModelError
+from vsrcli.errors import EngineError, ModelError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.probing import describe_model, probe
 from vsrcli.inference.selection import ModelChoice, open_engine
@@ -92,6 +92,19 @@ def test_frames_smaller_than_the_network_takes(
     frame = np.random.default_rng(height).random((height, width, 3), np.float32)
     result = run(load(SAMPLES[name][0](tmp_path / "small.onnx"), engine), frame)
     np.testing.assert_allclose(result, frame.repeat(2, 0).repeat(2, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_frames_larger_than_the_network_takes_need_smaller_tiles(
+    engine: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load(up_to(tmp_path / "table.onnx", 168), engine)
+    capfd.readouterr()
+    assert run(loaded, np.zeros((168, 40, 3), np.float32)).shape == (336, 80, 3)
+    with pytest.raises(EngineError, match=r" table at 40x170 .*: give a smaller --tile") as caught:
+        run(loaded, np.zeros((170, 40, 3), np.float32))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def compact_onnx(path: Path, tensors: torch_samples.Arrays, scale: int) -> Path:

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnx_samples import REFUSED, SAMPLES, identity, save, symmetric_resize, upscaler
+from onnx_samples import REFUSED, SAMPLES, identity, save, symmetric_resize, up_to, upscaler
 from vsrcli.errors import EngineError, ModelError
 from vsrcli.inference import network_runner
 from vsrcli.inference.network_runner import OnnxRunner
@@ -41,6 +41,12 @@ def test_others_are_refused_with_reason_and_interface(tmp_path, name):
         probe(write(tmp_path / f"{name}.onnx"), "")
     assert "; inputs: x " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_frames_that_are_too_large_to_measure_tiles(tmp_path):
+    reason = r"cannot be used: it does not run on OpenVINO on frames of 160x160: .*inconsistent.*; inputs: x"
+    with pytest.raises(ModelError, match=reason):
+        probe(up_to(tmp_path / "table.onnx", 150), "")
 
 
 def test_description_is_remembered(tmp_path, monkeypatch):

@@ -105,9 +105,22 @@ class NetworkProbe:
         return self._runner
 
     def run(self, frames: np.ndarray) -> np.ndarray:
-        """Return the result (H, W, C) for frames (T, H, W, 3)."""
+        """Return the result (H, W, C) for frames (T, H, W, 3).
+
+        Raises:
+            UnusableError: the network fails at this size.
+        """
         height, width = frames.shape[1:3]
-        return from_network(self.found, self._compute(to_network(self.found, frames), height, width))
+        array = to_network(self.found, frames)
+        try:
+            raw = self._compute(array, height, width)
+        except MemoryError:
+            raise
+        except Exception as error:  # of a runtime, in many classes
+            raise UnusableError(
+                f"it does not run{self._on_runtime} on frames of {width}x{height}: {last_line(error)}"
+            ) from error
+        return from_network(self.found, raw)
 
     def _begin(self, step: str) -> None:
         self._step = step

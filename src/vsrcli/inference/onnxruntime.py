@@ -33,6 +33,7 @@ from vsrcli.inference.onnxruntime_session import (
     choose_precision,
     create_session,
     run_errors,
+    run_options,
 )
 from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel
@@ -200,7 +201,7 @@ class SessionFunction:
             for name, argument in zip(self._arguments, arguments, strict=True)
         }
         require_finite(inputs[self._arguments[0]])  # ReLU would turn NaN into zero
-        outputs = self._session.run(self._results, inputs)
+        outputs = self._session.run(self._results, inputs, run_options())
         require_finite(outputs[0])
         return [self._viewed(name, output) for name, output in zip(self._results, outputs, strict=True)]
 
@@ -219,7 +220,7 @@ class SessionFunction:
             binding.bind_ortvalue_input(name, value)
         for name in self._results:
             binding.bind_output(name, *(("cpu", 0) if name == "result" else device))
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, run_options())
         outputs = zip(self._results, binding.get_outputs(), strict=True)
         return [value.numpy() if name == "result" else DeviceArray(value) for name, value in outputs]
 
@@ -275,12 +276,16 @@ def load_imported(
     source = found.input_name if found.input_name in names[0] else names[0][0]
     result = found.output_name if found.output_name in names[1] else names[1][0]
 
-    def run(array: np.ndarray) -> np.ndarray:
-        with run_errors(place):
-            output = session.run([result], {source: np.ascontiguousarray(array, found.dtype)})[0]
-        return output.astype(np.float32, copy=False)
+    def compile_raw(height: int, width: int) -> RawNetwork:
+        def run(array: np.ndarray) -> np.ndarray:
+            with run_errors(place, f"{model.name} at {width}x{height}"):
+                feed = {source: np.ascontiguousarray(array, found.dtype)}
+                output = session.run([result], feed, run_options())[0]
+            return output.astype(np.float32, copy=False)
 
-    return Compiler(lambda height, width: run, str(place), precision, place.on_gpu)
+        return run
+
+    return Compiler(compile_raw, str(place), precision, place.on_gpu)
 
 
 def read_network(

@@ -30,6 +30,7 @@ _NAMES = {TENSORRT: "TensorRT", CUDA: "CUDA", COREML: "CoreML", CPU: "CPU"}
 _MISSING_LIBRARY = re.compile(
     r"(lib[\w+-]+\.(?:so|dylib)[\w.]*): cannot open|([\w-]+\.dll)[^\n]{,20}(?:missing|not found)"
 )
+_SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |Status Message: /\S+:\d+ .* was false\. ")
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)  # TensorRT writes it to stderr only
 _thread_limit = 0  # of the process; 0: all cores
 _compiling: ContextVar[Callable[[], contextlib.AbstractContextManager[None]]] = ContextVar(
@@ -212,23 +213,50 @@ def _open_quietly(open_session: Callable[[], Any], place: Place) -> tuple[Any, E
 
 
 @contextlib.contextmanager
-def run_errors(place: Place) -> Iterator[None]:
+def run_errors(place: Place, network: str = "") -> Iterator[None]:
     """Turn errors of a session that runs in the block into this program's.
 
+    Args:
+        place: where it computes.
+        network: name and size of frames, of a network that may not take frames of every size.
+
     Raises:
-        EngineError: the provider failed.
+        EngineError: the provider failed, or the network does not run on frames of this size.
         OutOfMemoryError: not enough memory.
     """
-    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     try:
         with memory_errors():
             yield
-    except EPFail as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+    except (RuntimeError, *_error_classes()) as error:
+        reason = _SOURCE_PLACE.sub("", (str(error).splitlines() or ["no reason given"])[0]).strip()
+        if network and not isinstance(error, state.EPFail):
+            raise EngineError(
+                f"ONNX Runtime does not run {network} on {place} ({reason}): give a smaller --tile, or "
+                "another --engine"
+            ) from error
         raise EngineError(
             f"ONNX Runtime failed on {place} ({reason}): use another --engine, or --gpu cpu"
         ) from error
+
+
+@cache
+def _error_classes() -> tuple[type[Exception], ...]:
+    """Return ONNX Runtime's own exceptions, which share no base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(
+        each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)
+    )
+
+
+@cache
+def run_options() -> Any:
+    """Return the options for runs: what fails is raised, and not written to stderr as well."""
+    options = _runtime().RunOptions()
+    options.log_severity_level = 4
+    return options
 
 
 def limit_threads(count: int) -> None:

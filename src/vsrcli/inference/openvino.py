@@ -6,8 +6,9 @@ The contract is in :mod:`vsrcli.inference.functions`; the graphs come from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -236,7 +237,7 @@ class OpenvinoNetwork:
         """Return the network for frames of one size, from its input array to its output array, float32 both.
 
         Raises:
-            EngineError: OpenVINO cannot take it.
+            EngineError: OpenVINO cannot take it, or not at this size; a run may be the first to show that.
             OutOfMemoryError: not enough memory.
         """
         found = self._model.description
@@ -244,7 +245,7 @@ class OpenvinoNetwork:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[self._precision],
         }
-        with memory_errors():
+        with self._errors(height, width):
             graph = (self._read_onnx if found.format == "onnx" else self._read_exported)(height, width)
             request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
         is_window = found.format != "onnx"  # (1, 1, H, W, 3), the argument of ``upscale``
@@ -253,7 +254,7 @@ class OpenvinoNetwork:
         def run(array: np.ndarray) -> np.ndarray:
             from openvino import Tensor
 
-            with memory_errors():
+            with self._errors(height, width):
                 array = np.ascontiguousarray(array[:, None] if is_window else array, np.float32)
                 request.set_input_tensor(Tensor(array, shared_memory=True))
                 request.infer()
@@ -266,19 +267,25 @@ class OpenvinoNetwork:
         import openvino
         from openvino.preprocess import PrePostProcessor
 
-        found = self._model.description
+        graph = openvino_core().read_model(str(self._model.path))
+        graph.reshape({graph.input(0): input_shape(self._model.description, height, width)})
+        steps = PrePostProcessor(graph)
+        steps.input(0).tensor().set_element_type(openvino.Type.f32)
+        for number in range(len(graph.outputs)):
+            steps.output(number).tensor().set_element_type(openvino.Type.f32)
+        return steps.build()
+
+    @contextmanager
+    def _errors(self, height: int, width: int) -> Iterator[None]:
+        """Turn OpenVINO's errors in the block into this program's."""
         try:
-            graph = openvino_core().read_model(str(self._model.path))
-            graph.reshape({graph.input(0): input_shape(found, height, width)})
-            steps = PrePostProcessor(graph)
-            steps.input(0).tensor().set_element_type(openvino.Type.f32)
-            for number in range(len(graph.outputs)):
-                steps.output(number).tensor().set_element_type(openvino.Type.f32)
-            return steps.build()
+            with memory_errors():
+                yield
         except RuntimeError as error:
+            other = self._model.description.engine == "onnxruntime"  # OpenVINO ran no frame of it
+            remedy = "use --engine onnxruntime" if other else "give a smaller --tile, or another --engine"
             raise EngineError(
-                f"OpenVINO cannot take {self._model.name} at {width}x{height} ({last_line(error)}): use "
-                "--engine onnxruntime"
+                f"OpenVINO cannot take {self._model.name} at {width}x{height} ({last_line(error)}): {remedy}"
             ) from error
 
     def _read_exported(self, height: int, width: int) -> Any:
