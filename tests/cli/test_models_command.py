@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ import ncnn_samples as samples
 from terminal import Outcome
 from vsrcli.cli.main import vsr as group
 from vsrcli.errors import ModelError
+from vsrcli.inference.selection import find_models
 from vsrcli.models import library as library_module
 from vsrcli.models.imported import ModelDescription, files_sha256
 from vsrcli.models.library import LibraryModel
@@ -91,6 +93,17 @@ def test_added_listed_and_removed(vsr: Vsr, network: Path, library: Path) -> Non
     assert vsr("models", "remove", "mine").status == 0
     assert vsr("models", "--json") == before
     vsr("models", "remove", "mine").fails(1, "'mine'")
+
+
+@pytest.mark.usefixtures("probed")
+def test_a_network_for_blue_first(vsr: Vsr, network: Path, library: Path) -> None:
+    run = vsr("models", "add", network, "--name", "blue", "--order", "bgr")
+    assert run.status == 0, run.err
+    assert "B, G, R, white is 1" in vsr("models", "inspect", "blue").out
+    assert "R, G, B, white is 1" in vsr("models", "inspect", network).out
+    sums = {find_models(model, Fraction(2))[0].checksum for model in ("blue", str(network))}
+    assert len(sums) == 2  # a run does not go on in the other order
+    vsr("models", "add", network, "--name", "other", "--order", "grb").fails(2, "grb")
 
 
 def test_listing_runs_nothing(vsr: Vsr, network: Path, probed: list[Path]) -> None:

@@ -14,7 +14,7 @@ from onnx import helper
 import media_samples as media
 import torch_samples
 from ncnn_samples import NcnnWriter, bytes_in_and_out
-from onnx_samples import SAMPLES, save, up_to, upscaler
+from onnx_samples import SAMPLES, enlarged, save, up_to, upscaler
 from vsrcli import Options, prepare_job
 from vsrcli.errors import EngineError, ModelError
 from vsrcli.frames.tiling import plan_tiles
@@ -23,7 +23,7 @@ from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Engine
 from vsrcli.models.imported import ImportedModel, files_sha256
-from vsrcli.models.library import add_model
+from vsrcli.models.library import add_model, state_origin
 
 HEIGHT, WIDTH = 30, 28
 FRAME = np.random.default_rng(2).random((HEIGHT // 2, WIDTH // 2, 3)).repeat(2, 0).repeat(2, 1)
@@ -52,7 +52,7 @@ def load(path: Path, engine: str) -> Engine:
         if path.suffix != ".onnx" or "split" in path.name
         else probe(path, files_sha256(path))
     )
-    model = ImportedModel(path, found, path.stem)
+    model = ImportedModel(path, state_origin(found, path), path.stem)
     choice = ModelChoice(model.architecture, model, model.scale)
     return open_engine(choice, device="cpu", engine=engine, precision="fp32")
 
@@ -92,6 +92,19 @@ def test_frames_smaller_than_the_network_takes(
     frame = np.random.default_rng(height).random((height, width, 3), np.float32)
     result = run(load(SAMPLES[name][0](tmp_path / "small.onnx"), engine), frame)
     np.testing.assert_allclose(result, frame.repeat(2, 0).repeat(2, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_stated_order_of_colours_is_that_of_the_network(engine: str, tmp_path: Path) -> None:
+    """A network that resembles the frame in both orders: its first channel loses a little."""
+    most = np.array([0.9, 1.0, 1.0], np.float32).reshape(1, 3, 1, 1)
+    path = enlarged(
+        tmp_path / "a.onnx", [helper.make_node("Min", ["x", "most"], ["a"])], weights={"most": most}
+    )
+    assert not probe(path, "").bgr
+    path.with_suffix(".json").write_text('{"order": "bgr"}')
+    expected = np.minimum(FRAME, [1, 1, 0.9]).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_allclose(run(load(path, engine)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])

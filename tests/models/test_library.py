@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -181,6 +182,22 @@ def test_what_was_stated_goes_before_what_the_file_states(network: Path) -> None
     network.with_suffix(".json").write_text('{"source": "a card beside it", "author": 3}')
     stated = state_origin(described, network)
     assert (stated.licence, stated.author, stated.source) == ("MIT", "of the file", "a card beside it")
+
+
+def test_the_order_of_colours_is_as_stated(network: Path) -> None:
+    described = ModelDescription("ncnn", "Compact", files_sha256(network), "image", 2)
+    added = add_model(network, "mine", description=described.with_order("bgr"))
+    assert state_origin(described, added.path).bgr
+    sidecar = network.with_suffix(".json")
+    assert not state_origin(described, network).bgr
+    sidecar.write_text('{"order": "BGR"}')
+    assert state_origin(described, network).bgr
+    assert not state_origin(replace(described, kind="luma"), network).bgr
+    sidecar.write_text('{"order": "rgb"}')
+    assert not state_origin(replace(described, bgr=True), network).bgr
+    sidecar.write_text('{"order": "grb"}')
+    with pytest.raises(ModelError, match=r"json'.*'grb', and rgb or bgr is needed"):
+        state_origin(described, network)
 
 
 def test_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

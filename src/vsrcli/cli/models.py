@@ -15,7 +15,9 @@ from vsrcli.cli.messages import json_text
 from vsrcli.cli.models_export import export
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.types import ModelParam
+from vsrcli.errors import UsageError
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
+from vsrcli.models.imported import ORDERS
 from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
 
@@ -106,8 +108,13 @@ def inspect(context: click.Context, model: str, as_json: bool, verbose: int) -> 
     "--licence", default="", metavar="L", help="Its licence, to be shown with it, such as CC-BY-4.0."
 )
 @click.option("--source", default="", metavar="S", help="Where it comes from, such as an address.")
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    help="Order of its colours; most networks for B'G'R' run in both.  [default: as it seems]",
+)
 @verbose_option
-def add(file: Path, name: str, licence: str, source: str, verbose: int) -> None:
+def add(file: Path, name: str, licence: str, source: str, order: str | None, verbose: int) -> None:
     """Copy somebody else's network into your folder for models, and call it by a name.
 
     It is inspected first; one that cannot be used is refused. The folder is $VSR_MODELS, else vsr/models
@@ -120,6 +127,9 @@ def add(file: Path, name: str, licence: str, source: str, verbose: int) -> None:
     path = _imported_path(str(file))
     with catch_signals():
         found = state_origin(describe_model(path, on_notice=_notice), path)
+        if order and not found.order:
+            raise UsageError(f"--order {order}: {path.name} has no order of colours: leave it out")
+        found = found.with_order(order) if order else found
         licence, source = licence or found.licence, source or found.source
         model = add_model(path, name, licence, source, author=found.author, description=found)
     click.echo(one_line(f"{name}: x{found.scale}, {found.format}: {found.architecture}; {model.path.parent}"))
@@ -161,7 +171,6 @@ def _imported_path(model: str) -> Path:
     Raises:
         UsageError: there is none.
     """
-    from vsrcli.errors import UsageError
     from vsrcli.models.imported import IMPORTED_SUFFIXES
     from vsrcli.models.library import find_imported, list_library
 

@@ -216,6 +216,8 @@ class NetworkProbe:
         The first one that is close is taken. A less close one may be chance: a network for 0 to 255 can be
         fair on values up to 1, nearly black to it. Then another is taken if much better, but not a mere
         interpolation: to values up to 255, networks for 0 to 1 that normalize features add next to nothing.
+
+        Networks for B'G'R' mostly resemble R'G'B', too, and are taken for such: a user can state the order.
         """
         height, width = self.found.fixed_size or (64, 64)
         frames = moving_picture(height, width, self.found.frames)

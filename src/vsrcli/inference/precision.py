@@ -71,6 +71,8 @@ def _bf16_is_close(weights: Weights | ImportedModel, create_backend: Callable[[s
         "openvino": version("openvino"),
         "vsr": __version__,
     }
+    if isinstance(weights, ImportedModel) and weights.description.bgr:
+        key["order"] = "bgr"
     files = GraphCache(cache_folder() / "precision").get(key, measure)
     return json.loads(files["bf16.json"])["psnr"] >= MIN_PSNR
 

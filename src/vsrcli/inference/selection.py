@@ -80,8 +80,11 @@ class ModelChoice:
 
     @property
     def checksum(self) -> str:
-        """Checksum of the weights, or the name without weights; and the scale."""
-        return f"{self.weights.card['sha256'] if self.weights else self.name} x{self.scale}"
+        """Checksum of the weights, or the name without weights; and the scale, and an order of colours that
+        is not the usual one, which a user may state."""
+        weights = self.weights
+        order = " bgr" if isinstance(weights, ImportedModel) and weights.description.bgr else ""
+        return f"{weights.card['sha256'] if weights else self.name} x{self.scale}{order}"
 
 
 def choose_models(

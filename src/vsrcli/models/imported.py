@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vsrcli.models.architectures import Architecture, stated_architecture
 ONNX_SUFFIX, NCNN_SUFFIX = ".onnx", ".param"
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 IMPORTED_SUFFIXES = (ONNX_SUFFIX, *TORCH_SUFFIXES, NCNN_SUFFIX)
+ORDERS = ("rgb", "bgr")  # of colours, as a user can state it
 UNKNOWN_BYTES_PER_PIXEL = 8_000  # of a tile, where it was not measured
 
 
@@ -86,7 +87,7 @@ class ModelDescription:
         layout: of its input: ``nchw`` (frames along the channels), ``nhwc`` or ``ntchw``.
         dtype: of its input: ``float32`` or ``float16``.
         value_range: value of white: 1 or 255.
-        bgr: whether blue comes first.
+        bgr: whether blue comes first: as stated, else as far as a result shows it.
         input_name, output_name: as the file calls them.
         overlap: context on each side with which tiles equal whole frames to ``tile_error``.
         tile_error: largest difference, of full range.
@@ -133,6 +134,15 @@ class ModelDescription:
     manifest: str = ""
     notices: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> str:
+        """Order of colours, one of ``ORDERS``; empty of brightness alone, and of this program's exports."""
+        return ORDERS[self.bgr] if self.kind in ("image", "frames") else ""
+
+    def with_order(self, order: str) -> ModelDescription:
+        """Return the description with an order of colours that was stated, if the network has one."""
+        return replace(self, bgr=order == "bgr") if self.order else self
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values."""

