@@ -177,6 +177,22 @@ def test_names_that_are_nothing(vsr: Vsr, network: Path, tmp_path: Path) -> None
     vsr("models", "add", network).fails(2, "--name")
 
 
+@pytest.mark.usefixtures("probed")
+def test_mistyped_models_and_unusable_files(vsr: Vsr, network: Path, tmp_path: Path) -> None:
+    vsr("models", "add", network, "--name", "Somebody_x4")
+
+    def upscale(model: str | Path) -> Outcome:
+        return vsr("upscale", tmp_path / "in.mp4", tmp_path / "out.mp4", "-m", model)
+
+    upscale("somebody-x4").fails(1, "unknown model 'somebody-x4'", "did you mean Somebody_x4?")
+    upscale("duf-r-sharpe").fails(1, "did you mean duf-r-sharp")
+    upscale("nothing").fails(1, "no file of this name: `vsr models` lists", ".weights.h5, .onnx, .pth, ")
+    upscale("./net.onxx").fails(1, "'./net.onxx', and no file of this name", "end in")
+    upscale(network.with_suffix(".bin")).fails(1, "net.bin' is no network", "give the .param beside it")
+    (tmp_path / "other.txt").touch()
+    upscale(tmp_path / "other.txt").fails(1, "other.txt' is no network", "end in .weights.h5, .onnx")
+
+
 def completions(*words: str) -> list[tuple[str, str]]:
     *arguments, incomplete = words
     complete = ShellComplete(group, {}, "vsr", "_VSR_COMPLETE")

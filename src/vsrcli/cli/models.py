@@ -18,7 +18,7 @@ from vsrcli.cli.types import ModelParam
 from vsrcli.errors import UsageError
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
 from vsrcli.models.imported import ORDERS
-from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
+from vsrcli.models.weights import DEFAULT_DEGRADATION, SUFFIX, list_weights
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
@@ -171,21 +171,14 @@ def _imported_path(model: str) -> Path:
     Raises:
         UsageError: there is none.
     """
-    from vsrcli.models.imported import IMPORTED_SUFFIXES
-    from vsrcli.models.library import find_imported, list_library
+    from vsrcli.inference.selection import unknown_model
+    from vsrcli.models.library import find_imported
 
-    path = find_imported(model)
-    if path is None and (given := Path(model)).exists():
-        has_param = given.is_file() and given.with_suffix(".param").exists()
-        hint = "; give the .param beside it" if has_param else ""
-        raise UsageError(
-            f"{model!r} is no network of a known format, which end in {', '.join(IMPORTED_SUFFIXES)}{hint}"
-        )
-    if path is None and (model in ARCHITECTURES or model in [weights.name for weights in list_weights()]):
+    path, own = find_imported(model), [*ARCHITECTURES, *(weights.name for weights in list_weights())]
+    if path is None and (model in own or model.endswith(SUFFIX)):
         raise UsageError(f"{model} is a model of this program: `vsr models --json` shows all about it")
     if path is None:
-        known = ", ".join(each.name for each in list_library())
-        raise UsageError(f"no file and no added model {model!r}; models with names: {known or 'none'}")
+        raise UsageError(str(unknown_model(model)))
     if not path.is_file():
         raise UsageError(f"{str(path)!r} does not exist: give the path of a network's file")
     return path

@@ -22,7 +22,7 @@ from vsrcli.inference.selection import (
     select_interpolation,
 )
 from vsrcli.inference.types import Engine
-from vsrcli.models.architectures import architecture
+from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import SUFFIX, Weights, find_named_weights, find_weights
 from vsrcli.pipeline.options import Options
@@ -136,7 +136,8 @@ def resolve_model(
     scale = scale or (imported.scale if imported else DEFAULT_SCALE)
     matching = _matching_protocol(imported) if imported else "bi"
     test = Protocol(protocol or matching, scale, phase_override=phase)
-    if test.name == "bd" and imported is None and architecture(model).module:
+    known = None if imported else ARCHITECTURES.get(model)
+    if test.name == "bd" and known and known.module:
         weights = find_weights(model, test.scale, "bd")
         return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
     choice = choose_models(model, Fraction(test.scale))[0]

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-from vsrcli.errors import UsageError
+from vsrcli.errors import ModelError, UsageError
 from vsrcli.frames.geometry import check_scale
 from vsrcli.inference.engine_plan import ALL_ENGINES, plan_engine
 from vsrcli.inference.looks import (
     SHARP,
+    SHARP_SUFFIX,
     MixedWeights,
     missing_look,
     mix_looks,
@@ -26,16 +29,18 @@ from vsrcli.inference.looks import (
     split_look,
 )
 from vsrcli.inference.types import Engine
-from vsrcli.models.architectures import Architecture, architecture
-from vsrcli.models.imported import ImportedModel
-from vsrcli.models.library import display_name, find_imported, state_origin
+from vsrcli.models.architectures import ARCHITECTURES, Architecture, architecture
+from vsrcli.models.imported import IMPORTED_SUFFIXES, NCNN_SUFFIX, ImportedModel
+from vsrcli.models.library import display_name, find_imported, list_library, state_origin
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     DEFAULT_LOOK,
+    SUFFIX,
     Weights,
     find_named_weights,
     find_weights,
     first_of_scales,
+    list_weights,
     weights_in_order,
 )
 
@@ -134,6 +139,8 @@ def find_models(model: str, scale: Fraction, look: str | None = None) -> tuple[M
         return (ModelChoice(weights.architecture, weights, weights.scale),)
     name, stated = split_look(model)
     _check_stated_look(model, stated, look)
+    if name not in ARCHITECTURES:
+        raise unknown_model(model)
     known = architecture(name)
     if known.module is None:
         _refuse_sharp(name, look or stated)
@@ -149,6 +156,28 @@ def find_models(model: str, scale: Fraction, look: str | None = None) -> tuple[M
     elif not found:
         found = [find_weights(name, min(max(math.ceil(scale), known.scales[0]), known.scales[-1]))]
     return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)
+
+
+def unknown_model(model: str) -> ModelError:
+    """Return the error for what is neither a model's name nor the path of a network's file.
+
+    It names the models that may have been meant, of all that the user has.
+    """
+    *suffixes, last = SUFFIX, *IMPORTED_SUFFIXES
+    endings, file = f"{', '.join(suffixes)} or {last}", Path(model)
+    if file.is_file():
+        has_param = file.with_suffix(NCNN_SUFFIX).exists()
+        remedy = f"give the {NCNN_SUFFIX} beside it" if has_param else f"their names end in {endings}"
+        return ModelError(f"{model!r} is no network of a known format: {remedy}")
+    names = [*ARCHITECTURES, *(each.name for each in (*list_weights(), *list_library()))]
+    names += [f"{each}{SHARP_SUFFIX}" for each in ARCHITECTURES if sharp_weights(each)]
+    by_lower = {each.lower(): each for each in names}
+    close = [by_lower[each] for each in get_close_matches(model.lower(), by_lower)]
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return ModelError(
+        f"unknown model {model!r}, and no file of this name: {meant}`vsr models` lists the names; files end "
+        f"in {endings}"
+    )
 
 
 def _check_stated_look(model: str, stated: str | None, look: str | None) -> None:

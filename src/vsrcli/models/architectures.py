@@ -332,9 +332,7 @@ def architecture(name: str) -> Architecture:
         return ARCHITECTURES[name]
     except KeyError:
         known = ", ".join(ARCHITECTURES)
-        raise ModelError(
-            f"unknown model {name!r}: choose one of {known}, or name a .weights.h5 file"
-        ) from None
+        raise ModelError(f"unknown model {name!r}: choose one of {known}") from None
 
 
 def stated_architecture(name: str, options: Mapping[str, Any]) -> Architecture:
