@@ -106,6 +106,32 @@ def test_a_network_for_blue_first(vsr: Vsr, network: Path, library: Path) -> Non
     vsr("models", "add", network, "--name", "other", "--order", "grb").fails(2, "grb")
 
 
+@pytest.mark.usefixtures("probed")
+@pytest.mark.parametrize("left", ["", '{"name": ', None])
+def test_a_damaged_model_can_be_removed_and_added_again(
+    left: str | None, vsr: Vsr, network: Path, library: Path
+) -> None:
+    add = ("models", "add", network, "--name")
+    assert vsr(*add, "mine").status == 0
+    sidecar = library / "mine" / "mine.json"
+    sidecar.unlink() if left is None else sidecar.write_text(left)
+    for name in ("mine", "Mine"):
+        vsr(*add, name).fails(1, str(library / "mine"), "vsr models remove mine", "another name")
+    vsr("upscale", network, "out.mp4", "-m", "mine").fails(1, "'mine'", "vsr models remove mine")
+    assert vsr("models", "remove", "mine").status == 0
+    assert list(library.iterdir()) == []
+    assert vsr(*add, "mine").status == 0
+
+
+def test_folders_of_others_among_the_models_stay(vsr: Vsr, network: Path, library: Path) -> None:
+    (library / "films").mkdir(parents=True)
+    (library / "films" / "a.mkv").touch()
+    vsr("models", "add", network, "--name", "films").fails(1, str(library / "films"), "choose another name")
+    vsr("models", "remove", "films").fails(1, "no model 'films'")
+    vsr("models", "remove", "..").fails(1, "no model '..'")
+    assert (library / "films" / "a.mkv").exists()
+
+
 def test_listing_runs_nothing(vsr: Vsr, network: Path, probed: list[Path]) -> None:
     vsr("models", "add", network, "--name", "mine")
     probed.clear()

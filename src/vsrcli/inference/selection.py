@@ -31,7 +31,7 @@ from vsrcli.inference.looks import (
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import ARCHITECTURES, Architecture, architecture
 from vsrcli.models.imported import IMPORTED_SUFFIXES, NCNN_SUFFIX, ImportedModel
-from vsrcli.models.library import display_name, find_imported, list_library, state_origin
+from vsrcli.models.library import display_name, find_imported, is_damaged, list_library, state_origin
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     DEFAULT_LOOK,
@@ -169,6 +169,10 @@ def unknown_model(model: str) -> ModelError:
         has_param = file.with_suffix(NCNN_SUFFIX).exists()
         remedy = f"give the {NCNN_SUFFIX} beside it" if has_param else f"their names end in {endings}"
         return ModelError(f"{model!r} is no network of a known format: {remedy}")
+    if is_damaged(model):
+        return ModelError(
+            f"the added model {model!r} cannot be read: `vsr models remove {model}`, and add it again"
+        )
     names = [*ARCHITECTURES, *(each.name for each in (*list_weights(), *list_library()))]
     names += [f"{each}{SHARP_SUFFIX}" for each in ARCHITECTURES if sharp_weights(each)]
     by_lower = {each.lower(): each for each in names}

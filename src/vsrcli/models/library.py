@@ -147,7 +147,7 @@ def list_library() -> list[LibraryModel]:
             own.append(_read_entry(sidecar))
         except (OSError, ValueError, KeyError, TypeError) as error:
             logging.getLogger(__name__).warning(
-                "%s cannot be read (%s): remove its folder, and add the model again", sidecar, error
+                "%s cannot be read (%s): vsr models remove %s, and add it again", sidecar, error, sidecar.stem
             )
     names = {model.name for model in own}
     return own + [model for model in _packaged() if model.name not in names]
@@ -158,6 +158,13 @@ def find_in_library(name: str) -> LibraryModel | None:
     if not _NAME.fullmatch(name):
         return None
     return next((model for model in list_library() if model.name == name), None)
+
+
+def is_damaged(name: str) -> bool:
+    """Return whether the folder holds what is left of a model of this name that cannot be read."""
+    folder = library_folder() / name
+    is_entry = _NAME.fullmatch(name) and any(each.stem == name for each in folder.glob("*"))
+    return bool(is_entry) and name not in (model.name for model in list_library() if not model.package)
 
 
 def find_imported(model: str) -> Path | None:
@@ -268,12 +275,12 @@ def add_model(
 
 
 def remove_model(name: str) -> LibraryModel:
-    """Remove a model with its files from the user's folder; return what it was.
+    """Remove a model with its files from the user's folder, also a damaged one; return what it was.
 
     Raises:
         ModelError: there is none of this name, it comes from a package, or its files cannot be removed.
     """
-    model = find_in_library(name)
+    model = LibraryModel(name, library_folder() / name) if is_damaged(name) else find_in_library(name)
     if model is None:
         own = ", ".join(each.name for each in list_library() if not each.package)
         raise ModelError(f"no model {name!r} has been added; there are: {own or 'none'}")
@@ -309,6 +316,11 @@ def check_name(name: str) -> None:
         is_own = (library_folder() / clash).is_dir()
         remedy = f"remove it first (vsr models remove {clash}), or choose" if is_own else "choose"
         raise ModelError(f"there is a model {clash!r} already: {remedy} another name")
+    if left := next((each.name for each in library_folder().glob("*") if each.name.lower() == lower), None):
+        remedy = f"remove it (vsr models remove {left}), or choose" if is_damaged(left) else "choose"
+        raise ModelError(
+            f"{str(library_folder() / left)!r} is no model that can be read: {remedy} another name"
+        )
 
 
 def _remove_unfinished(folder: Path) -> None:
