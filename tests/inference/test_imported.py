@@ -202,7 +202,7 @@ def test_a_frame_of_the_size_that_a_network_takes_runs_once(size: str, runs: int
     film, model = tmp_path / "film.mkv", upscaler(tmp_path / "wide.onnx", shape=(1, 3, 48, 128))
     media.run_ffmpeg("-f", "lavfi", "-i", f"testsrc=s={size}:r=25:d=0.04", "-c:v", "ffv1", film)
     for tile in ("auto", "none")[: 2 if runs == 1 else 1]:
-        job = prepare_job(film, tmp_path / "out.mkv", Options(Fraction(2), str(model), tile=tile))
+        job = prepare_job(film, tmp_path / "out.mkv", Options(Fraction(2), model, tile=tile))
         (only,) = job.passes
         assert len(only.tiles) == runs
         assert only.model.architecture.tile_pixels == 48 * 128

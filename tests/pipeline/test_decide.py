@@ -131,6 +131,11 @@ def decided(target: str | Path, options: Options | None = None, **changes: Any) 
         return decide(inspection, options or Options(Fraction(2)))
 
 
+@pytest.mark.parametrize("model", [Path("a.onnx"), (Path("a.onnx"),), "a.onnx", ("a.onnx",)])
+def test_models_are_names_or_paths(model: Any) -> None:
+    assert Options(model=model).models == ("a.onnx",)
+
+
 def test_a_plain_job() -> None:
     job = decided("out.mp4")
     plan = job.plan

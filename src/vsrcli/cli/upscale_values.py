@@ -21,7 +21,7 @@ from vsrcli.frames.geometry import SizeRequest
 from vsrcli.inference.looks import offers_look
 from vsrcli.media.encoder_options import apply_preset
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.models.architectures import MODEL_PRESETS
+from vsrcli.models.architectures import DEFAULT_MODEL, MODEL_PRESETS
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.tuned import TunedSetting
 
@@ -139,7 +139,7 @@ def resolve_network(
     if preset is not None and "preset" in requested:
         return MODEL_PRESETS[preset], preset
     if "model" not in requested:
-        return _DEFAULT.model, _DEFAULT.encode.effort
+        return DEFAULT_MODEL, _DEFAULT.encode.effort
     return models[0] if len(models) == 1 else tuple(models), _DEFAULT.encode.effort
 
 

@@ -179,8 +179,7 @@ def _with_absolute_paths(options: Options) -> Options:
     ffmpeg = options.ffmpeg
     if ffmpeg and Path(ffmpeg).name != ffmpeg:  # else it is looked for on PATH
         ffmpeg = str(Path(ffmpeg).absolute())
-    model = models[0] if isinstance(options.model, str) else tuple(models)
-    return replace(options, model=model, ffmpeg=ffmpeg)
+    return replace(options, model=tuple(models), ffmpeg=ffmpeg)
 
 
 def has_pieces(job: Job) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -83,7 +84,7 @@ class Options:
     """
 
     scale: Fraction = Fraction(4)
-    model: str | tuple[str, ...] = DEFAULT_MODEL
+    model: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] = DEFAULT_MODEL
     tile: str | int = "auto"
     overlap: int | None = None
     device: str = "auto"
@@ -110,8 +111,11 @@ class Options:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models of all passes, in order, as requested."""
-        return (self.model,) if isinstance(self.model, str) else tuple(self.model)
+        """The models of all passes, in order, as requested; paths as text."""
+        model = self.model
+        return tuple(
+            os.fspath(each) for each in ((model,) if isinstance(model, str | os.PathLike) else model)
+        )
 
 
 def option_name(field: str) -> str:
