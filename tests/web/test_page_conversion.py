@@ -10,11 +10,12 @@ import psutil
 import pytest
 from page_browser import PageUser, expect
 from playwright.sync_api import Browser
-from web_client import ServerProcess, descendants
+from web_client import LocalServer, ServerProcess, descendants
 
 import media_samples as media
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times
+from vsrcli.web.store import FAILED, QUEUED, RUNNING, Store
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -137,4 +138,22 @@ def test_progress_cancel_repeat(browser: Browser, server: ServerProcess, sample:
     expect(user.page.locator("#announcer")).to_contain_text(
         f"The conversion of “{video.name}” was cancelled."
     )
+    user.leave()
+
+
+def test_convert_again_resumes_a_failed_conversion(
+    browser: Browser, open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    """It stays the same one, and so goes on with what it has finished."""
+    server = open_server()  # no worker: the test ends the job
+    user, store = PageUser(browser, server.url), Store(server.settings.database)
+    card = user.upload(sample(media.cfr, frames=3))
+    row = user.convert(card, "2×")
+    (job,) = store.list_jobs()
+    store.transition_job(job.id, QUEUED, RUNNING)
+    store.transition_job(job.id, RUNNING, FAILED, message="No space is left.", code="command", disk_bytes=5)
+    expect(row).to_contain_text("No space is left.")
+    row.get_by_role("button", name="Convert again").click()
+    expect(row.locator(".badge")).to_have_text("Waiting")
+    expect(card.locator(".job")).to_have_count(1)
     user.leave()

@@ -219,3 +219,5 @@ def test_paths_of_networks_are_hidden() -> None:
         hide_paths(f"cannot write {str(target.parent)!r}", source, target, "x.mp4")
         == "cannot write 'the server'"
     )
+    text = "/data/jobs/b/.result.mp4.vsr/journal cannot be written (No space left on device); free some space"
+    assert hide_paths(text, source, target, "x.mp4").startswith("the server cannot be written (No space")

@@ -34,6 +34,7 @@ def test_two_sessions_cannot_see_each_other(server: LocalServer, sample: Sample)
         ("GET", f"/api/jobs/{job['id']}"),
         ("DELETE", f"/api/jobs/{job['id']}"),
         ("POST", f"/api/jobs/{job['id']}/cancel"),
+        ("POST", f"/api/jobs/{job['id']}/resume"),
         ("GET", f"/api/jobs/{job['id']}/download"),
         ("GET", f"/api/jobs/{job['id']}/frames/0/before.png"),
         ("DELETE", upload_url),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from web_client import ServerProcess, WebClient, broken_patch, have_ended
+from web_client import ServerProcess, WebClient, broken_patch, descendants, have_ended
 
 import media_samples as media
 
@@ -86,6 +86,21 @@ def test_worker_that_dies_is_restarted(serve: Serve, sample: Sample) -> None:
     assert server.wait_for_event("worker died")["status"] == -9
     server.wait_for_event("worker ready")
     assert client.wait_for(job, "done")["state"] == "done"
+
+
+def test_command_that_is_killed_resumes(serve: Serve, sample: Sample) -> None:
+    """As when the system is out of memory: the page and its worker go on. Slow: a real conversion."""
+    import psutil
+
+    server = serve(**SEGMENTS)
+    client = WebClient(server.url)
+    job = client.convert(client.upload_video(sample(media.cfr, frames=400).read_bytes()), **SLOW)
+    client.wait_for(job, "running", done=100)
+    (command,) = descendants(psutil.Process(server.child.pid), "upscale")
+    command.kill()
+    done = client.wait_for(job, "done")
+    assert done["state"] == "done", done["message"]
+    assert any(notice.startswith("resuming at frame") for notice in done["result"]["notices"]), done
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from web_client import TUS, LocalServer, assert_error
 
 import media_samples as media
-from vsrcli.web.store import DONE, QUEUED, RUNNING, Store
+from vsrcli.web.store import DONE, FAILED, QUEUED, RUNNING, Store
 
 Sample = Callable[..., Path]
 
@@ -217,6 +219,52 @@ def test_space_of_a_deleted_result_is_free_at_once(
     assert client.delete(f"/api/jobs/{job['id']}").status_code == 204
     assert client.get("/api/options").json()["quota"]["used"] == len(data)
     assert not folder.exists()
+
+
+def test_failed_job_is_resumed_within_the_limits(
+    open_server: Callable[..., LocalServer], sample: Sample
+) -> None:
+    """It stays the same job, in the same folder: only there the command finds what it has finished."""
+    data = sample(media.cfr).read_bytes()
+    server = open_server(max_jobs=1, quota=12 * len(data))
+    client = server.client()
+    video = client.upload_video(data)
+    job, store = client.convert(video), Store(server.settings.database)
+
+    def fail(kept: int) -> None:
+        assert store.transition_job(job["id"], QUEUED, RUNNING)
+        failed = {"message": "It failed.", "code": "command", "disk_bytes": kept}
+        assert store.transition_job(job["id"], RUNNING, FAILED, **failed)
+
+    def resume() -> httpx.Response:
+        return client.post(f"/api/jobs/{job['id']}/resume")
+
+    fail(kept=5)
+    assert client.get(f"/api/jobs/{job['id']}").json()["resumable"]
+    resumed = resume()
+    assert resumed.status_code == 200
+    assert resumed.json() == client.get(f"/api/jobs/{job['id']}").json()
+    expected = {"id": job["id"], "state": "queued", "position": 1, "message": "", "code": None}
+    assert resumed.json() == resumed.json() | expected | {"finished": None, "resumable": False}
+    assert resume().json()["state"] == "queued"  # from another page: it is resumed already
+    assert client.get("/api/options").json()["quota"]["used"] == len(data) * 5  # the result is expected again
+
+    fail(kept=5)
+    record = store.get_job(job["id"])
+    assert record is not None
+    store.add_job(replace(record, id="other", state=QUEUED), max_count=1, quota=server.settings.quota)
+    assert_error(resume(), 429, "too_many_jobs")
+    store.delete_job("other")
+    upload = client.start_upload(8 * len(data)).headers["Location"]
+    assert_error(resume(), 413, "quota")
+    client.delete(upload, headers=TUS)
+    assert resume().json()["state"] == "queued"
+    (server.settings.job_dir(job["id"]) / ".result.mp4.vsr").mkdir()
+    assert client.post(f"/api/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
+    assert not server.settings.job_dir(job["id"]).exists()
+    assert not client.get(f"/api/jobs/{job['id']}").json()["resumable"]
+    assert_error(resume(), 410, "gone")
+    assert_error(server.client().post(f"/api/jobs/{job['id']}/resume"), 404, "not_found")
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,59 @@ def test_endless_previews(
         assert target.exists()  # only its previews are missing
 
 
+KILLED_AFTER_A_SEGMENT = """
+import os, pathlib, sys
+workdir = pathlib.Path('.result.mp4.vsr')
+workdir.mkdir(exist_ok=True)
+segments = len(list(workdir.iterdir()))
+(workdir / f'segment{segments}').write_bytes(bytes(100))
+if segments < int(sys.argv[1]):
+    os.kill(os.getpid(), 9)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("kills", "segments", "status"), [(2, 3, 3), (9, 3, -9)])
+def test_command_that_is_killed_is_run_again(
+    kills: int, segments: int, status: int, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when there is too little memory for a moment. What it has finished is kept, also when it fails."""
+    job = add_queued_job(folder)
+    command = [sys.executable, "-I", "-c", KILLED_AFTER_A_SEGMENT, str(kills)]
+    monkeypatch.setattr(conversion, "job_command", lambda *_: command)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
+    after = reload(folder, job)
+    assert (after.state, after.code, after.details) == (FAILED, "stopped", {"status": status})
+    assert len(list((folder.settings.job_dir(job.id) / ".result.mp4.vsr").iterdir())) == segments
+    assert after.is_resumable
+    assert folder.store.bytes_used() >= 1000 + 100 * segments  # the quota counts it
+
+
+def test_killed_command_of_a_cancelled_job_is_not_run_again(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_queued_job(folder)
+    command = [sys.executable, "-I", "-c", KILLED_AFTER_A_SEGMENT, "1"]
+    monkeypatch.setattr(conversion, "job_command", lambda *_: command)
+    monkeypatch.setattr(conversion._JobProcess, "_read_messages", lambda *_: cancel_job(folder.store, job))
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
+    assert reload(folder, job).state == CANCELLED
+    assert not folder.settings.job_dir(job.id).exists()
+
+
+def test_worker_that_fails_itself_keeps_what_is_finished(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = add_queued_job(folder)
+    segment = folder.settings.job_dir(job.id) / ".result.mp4.vsr" / "segment"
+    segment.parent.mkdir()
+    segment.write_bytes(bytes(10))
+    monkeypatch.setattr(conversion, "job_command", lambda *_: ["/nowhere", None])
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
+    assert reload(folder, job).is_resumable
+    assert segment.exists()
+
+
 def test_command_that_ends_without_message(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     job = add_queued_job(folder)
     command = [sys.executable, "-I", "-c", "raise SystemExit(3)"]
@@ -118,6 +171,8 @@ def test_command_that_ends_without_message(folder: DataFolder, monkeypatch: pyte
     after = reload(folder, job)
     assert (after.state, after.message) == (FAILED, without_message(3).message)
     assert (after.code, after.details) == ("stopped", {"status": 3})
+    assert not after.is_resumable
+    assert not folder.settings.job_dir(job.id).exists()
 
 
 def test_result_that_exceeds_the_quota(

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from vsrcli.system.files import workdir_for
 from vsrcli.system.processes import python_command
 from vsrcli.system.signals import CancelToken
 from vsrcli.web.errors import (
@@ -49,6 +50,7 @@ _PROGRESS_INTERVAL = 0.5  # seconds between two updates of its progress
 _SIZE_INTERVAL = 5.0  # seconds between two checks of its size on disk
 _STOP_TIMEOUT = 5.0  # seconds after SIGTERM; then it is killed
 _MAX_NOTICES = 20
+_MAX_RESTARTS = 2  # of a command that was killed, in one attempt at its job
 
 
 def job_command(source: Path, target: Path, arguments: list[str], device: str) -> list[str]:
@@ -66,7 +68,8 @@ def hide_paths(text: str, source: Path, target: Path, name: str) -> str:
     """
     for path, replacement in ((target, "the result"), (source, name)):
         text = text.replace(repr(str(path)), replacement).replace(str(path), replacement)
-    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
+    text = re.sub(rf"{re.escape(str(target.parent))}(?:/[\w.-]+)*", "the server", text)  # and its workdir
+    text = text.partition("; see `vsr")[0].partition("; -v -v")[0]
     text = re.sub(r"'/(?:[^'/]+/)+([^'/]+)'", r"\1", text)  # such as that of a network
     if text.startswith("Invalid value for "):
         text = text.partition(": ")[2]
@@ -80,6 +83,18 @@ def folder_size(folder: Path) -> int:
         with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
+
+
+def kept_bytes(target: Path) -> int:
+    """Return the bytes on disk of a failed job if the command can go on with them; otherwise delete them.
+
+    Args:
+        target: path of the job's result.
+    """
+    if target.exists() or workdir_for(target).exists():
+        return folder_size(target.parent)
+    shutil.rmtree(target.parent, ignore_errors=True)
+    return 0
 
 
 class JobRunner:
@@ -120,7 +135,7 @@ class JobRunner:
             self.active.discard(job_id)
 
     def _run(self, job_id: str) -> None:
-        device = self._devices.get()
+        device, job = self._devices.get(), None
         try:
             job = self._store.get_job(job_id)
             upload = None if job is None else self._store.get_upload(job.upload_id)
@@ -134,8 +149,9 @@ class JobRunner:
             raise
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
-            shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)
-            self._store.transition_job(job_id, RUNNING, FAILED, **INTERNAL_ERROR.job_columns())
+            kept = kept_bytes(self._settings.result_path(job_id, job.suffix)) if job else 0
+            columns = INTERNAL_ERROR.job_columns() | {"disk_bytes": kept}
+            self._store.transition_job(job_id, RUNNING, FAILED, **columns)
         finally:
             self._devices.put(device)
 
@@ -150,20 +166,30 @@ class _JobProcess:
         self._store, self._settings, self._cancel = store, settings, cancel
         self._source = settings.upload_path(upload.id, upload.suffix)
         self._target = settings.result_path(job.id, job.suffix)
-        self._notices, self._error, self._progress = [*job.notices], "", dict[str, Any]()
+        self._notices, self._error = [*job.notices], ""
+        self._progress = dict[str, Any]()
         self._stop_reason = ""  # one of stopping, cancelled, quota, once it has to be stopped
 
     def run(self, device: str) -> None:
-        """Run the command, unless the worker was killed between its result and the record of it."""
+        """Run the command, unless the worker was killed between its result and the record of it.
+
+        If the command was killed, such as for the memory that it took, it is run again: it resumes.
+        """
         self._target.parent.mkdir(parents=True, exist_ok=True)
         status = 0 if self._target.exists() else self._upscale(device)
+        for _ in range(_MAX_RESTARTS):
+            if status >= 0 or self._target.exists() or self._stop_reason or self._must_stop():
+                break
+            log_event("job restarted", level=logging.WARNING, job=anonymize_id(self._job.id), status=status)
+            status = self._upscale(device)
         if self._target.exists():
             self._finish_with_result()
         else:
             self._finish_without_result(status)
 
     def _upscale(self, device: str) -> int:
-        """Run the command; return its exit status."""
+        """Run the command; return its exit status, minus the signal that killed it."""
+        self._notices, self._error = [*self._job.notices], ""  # not also those of a command that was killed
         read_end, write_end = os.pipe()
         command = job_command(self._source, self._target, self._job.arguments, device)
         with self._target.with_name("errors.txt").open("wb") as errors:
@@ -245,7 +271,10 @@ class _JobProcess:
         return hide_paths(text, self._source, self._target, self._upload.name)
 
     def _finish_without_result(self, status: int) -> None:
-        """Put the job back into the queue if the worker stops; otherwise record why there is no result."""
+        """Put the job back into the queue if the worker stops; otherwise record why there is no result.
+
+        What a failed job has finished is kept, unless that took too much space.
+        """
         job, store = self._job, self._store
         if self._stop_reason == "stopping":
             store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns())
@@ -258,8 +287,12 @@ class _JobProcess:
             message = DISK_FULL
         elif self._error:  # the command's own message, which is not translated
             message = StatusMessage("command", self._error)
-        shutil.rmtree(self._target.parent, ignore_errors=True)
-        store.transition_job(job.id, RUNNING, state, **message.job_columns())
+        kept = 0
+        if self._stop_reason:
+            shutil.rmtree(self._target.parent, ignore_errors=True)
+        else:
+            kept = kept_bytes(self._target)
+        store.transition_job(job.id, RUNNING, state, disk_bytes=kept, **message.job_columns())
         log_event(f"job {state}", job=anonymize_id(job.id), status=status)
 
     def _finish_with_result(self) -> None:

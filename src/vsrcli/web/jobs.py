@@ -21,12 +21,12 @@ from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_job, require_owned_upload
 from vsrcli.web.cleanup import cancel_job, delete_job
 from vsrcli.web.conversion import hide_paths, job_command
-from vsrcli.web.errors import ApiError, not_found, server_stopping
+from vsrcli.web.errors import NO_MESSAGE, ApiError, not_found, server_stopping
 from vsrcli.web.metrics import Metrics, anonymize_id, log_event
 from vsrcli.web.options import JobRequest, parse_job_request
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import DONE, QUEUED, READY, JobRecord, Store, Upload, now
+from vsrcli.web.store import DONE, FAILED, QUEUED, READY, JobRecord, Store, Upload, now
 from vsrcli.web.subprocesses import ChildCancelledError, ChildTimeoutError, first_value, run_json
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue, QueueUnavailableError
@@ -81,6 +81,7 @@ class JobRoutes:
             Route("/api/jobs/{job}", self.get),
             Route("/api/jobs/{job}", self.delete, methods=["DELETE"]),
             Route("/api/jobs/{job}/cancel", self.cancel, methods=["POST"]),
+            Route("/api/jobs/{job}/resume", self.resume, methods=["POST"]),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -113,7 +114,21 @@ class JobRoutes:
         if not job.is_pending:
             raise ApiError(409, "finished", "This job has finished; there is nothing to cancel.")
         cancel_job(self._store, job)
+        present = self._store.get_job(job.id)
+        if present is not None and not present.is_pending:  # what it had finished before an interruption
+            shutil.rmtree(self._settings.job_dir(job.id), ignore_errors=True)
         log_event("job cancelled", job=anonymize_id(job.id))
+        return self.get(request)
+
+    def resume(self, request: Request) -> Response:
+        """Queue a failed job again, which goes on with what it has finished."""
+        job = require_owned_job(self._store, request)
+        upload = self._store.get_upload(job.upload_id)
+        if upload is None:
+            raise not_found()
+        if not job.is_pending:  # by another page, perhaps
+            self._resume(upload, job)
+            log_event("job resumed", job=anonymize_id(job.id))
         return self.get(request)
 
     def delete(self, request: Request) -> Response:
@@ -141,7 +156,6 @@ class JobRoutes:
         except BaseException:
             shutil.rmtree(target.parent, ignore_errors=True)
             raise
-        growth = max(width / plan["source_size"][0], 1)
         return JobRecord(
             id=job_id,
             upload_id=upload.id,
@@ -154,7 +168,7 @@ class JobRoutes:
             total=upload.properties["frames"],
             notices=[hide_paths(text, source, target, upload.name) for text in plan["notices"]],
             result={"width": width, "height": height},
-            disk_bytes=round(upload.size * growth * _RESULT_COPIES),
+            disk_bytes=_expected_bytes(upload, width),
         )
 
     def _plan(self, upload: Upload, arguments: list[str], source: Path, target: Path) -> dict[str, Any]:
@@ -186,6 +200,38 @@ class JobRoutes:
         exceeded = self._store.add_job(job, max_count=settings.max_jobs, quota=settings.quota)
         if exceeded == "upload":
             raise not_found()
+        self._check_limits(exceeded, upload, job.disk_bytes)
+        try:
+            self._queue.enqueue(job.id)
+        except QueueUnavailableError as error:
+            self._store.delete_job(job.id)
+            raise _queue_error() from error
+
+    def _resume(self, upload: Upload, job: JobRecord) -> None:
+        gone = ApiError(410, "gone", "Nothing is left to go on with; convert the video again.")
+        if not job.is_resumable or job.result is None:
+            raise gone
+        settings, size = self._settings, max(job.disk_bytes, _expected_bytes(upload, job.result["width"]))
+        exceeded = self._store.resume_job(
+            job,
+            disk_bytes=size,
+            max_count=settings.max_jobs,
+            quota=settings.quota,
+            **NO_MESSAGE.job_columns(),
+        )
+        if exceeded == "state":
+            raise gone
+        self._check_limits(exceeded, upload, size)
+        try:
+            self._queue.enqueue(job.id)
+        except QueueUnavailableError as error:
+            before = {name: getattr(job, name) for name in ("message", "code", "details", "disk_bytes")}
+            self._store.transition_job(job.id, QUEUED, FAILED, **before)
+            raise _queue_error() from error
+
+    def _check_limits(self, exceeded: str | None, upload: Upload, size: int) -> None:
+        """Raise ApiError if a limit is exceeded, ``jobs`` or ``quota``."""
+        settings = self._settings
         if exceeded == "jobs":
             limit = settings.max_jobs
             text = f"{limit} of your jobs are queued or running; let one finish, or cancel it."
@@ -193,15 +239,19 @@ class JobRoutes:
         if exceeded == "quota":
             left = self._store.bytes_left(settings.quota)
             text = f"There is not enough space for the result of {upload.name}: it needs about "
-            text += f"{format_bytes(job.disk_bytes)}, and {format_bytes(left)} are left on this server. "
+            text += f"{format_bytes(size)}, and {format_bytes(left)} are left on this server. "
             text += "Delete what you have downloaded, or come back later."
             raise ApiError(413, "quota", text, left=left)
-        try:
-            self._queue.enqueue(job.id)
-        except QueueUnavailableError as error:
-            self._store.delete_job(job.id)
-            text = "The queue of jobs does not answer; try again in a moment."
-            raise ApiError(503, "queue", text) from error
+
+
+def _expected_bytes(upload: Upload, width: int) -> int:
+    """Return the bytes that a result of this width is expected to need."""
+    growth = max(width / upload.properties["width"], 1)
+    return round(upload.size * growth * _RESULT_COPIES)
+
+
+def _queue_error() -> ApiError:
+    return ApiError(503, "queue", "The queue of jobs does not answer; try again in a moment.")
 
 
 async def _read_json(request: Request) -> Any:

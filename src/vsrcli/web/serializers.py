@@ -76,5 +76,6 @@ class Serializer:
             "video": job.upload_id,
             "position": positions[job.id][0] if job.state == QUEUED and job.id in positions else None,
             "values": job.details,
+            "resumable": job.is_resumable,
             "result": result,
         }

@@ -16,40 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vsrcli.errors import OutputError
+from vsrcli.web.schema import create_tables
 
 UPLOADING, CHECKING, READY, REJECTED = "uploading", "checking", "ready", "rejected"
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 HEARTBEAT_KEY = "worker heartbeat"  # counter with the time of the worker's last sign of life
-
-SCHEMA_VERSION = 3
-_TABLES = """
-create table uploads (
-    id text primary key, session text not null, name text not null, suffix text not null,
-    media_type text not null, size integer not null, state text not null, reason text, code text,
-    properties json text not null, created real not null, last_used real not null, deleted boolean not null
-) without rowid;
-create table jobs (
-    id text primary key, upload_id text not null references uploads(id) on delete cascade,
-    session text not null, options json text not null, arguments json text not null, suffix text not null,
-    state text not null, cancel_requested boolean not null, done integer not null, total integer, fps real,
-    eta real, message text not null, code text, details json text not null, notices json text not null,
-    result json text, process json text, disk_bytes integer not null, created real not null, started real,
-    finished real, deleted boolean not null
-) without rowid;
-create index uploads_by_session on uploads(session);
-create index jobs_by_session on jobs(session);
-create index jobs_by_upload on jobs(upload_id);
-create index jobs_by_state on jobs(state, created);
-create table changes (number integer primary key autoincrement, session text not null);
-create table counters (name text primary key, value real not null) without rowid;
-"""
-_TRIGGERS = "".join(
-    f"create trigger {table}_{event} after {event} on {table} "
-    f"begin insert into changes(session) values ({row}.session); end;\n"
-    for table in ("uploads", "jobs")
-    for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
-)
 
 sqlite3.register_adapter(dict, json.dumps)
 sqlite3.register_adapter(list, json.dumps)
@@ -113,7 +84,7 @@ class JobRecord:
         notices: notices and warnings of the command.
         result: properties of the result.
         process: pid and start time of the process that runs it.
-        disk_bytes: size on disk; the expected one while it is pending.
+        disk_bytes: size on disk; the expected one while it is pending; of a failed one what it can resume.
         deleted: by its owner.
     """
 
@@ -142,6 +113,11 @@ class JobRecord:
     deleted: bool = False
 
     @property
+    def is_resumable(self) -> bool:
+        """Whether it has failed, and goes on with what it has finished if it is queued again."""
+        return self.state == FAILED and self.disk_bytes > 0
+
+    @property
     def is_pending(self) -> bool:
         """Whether it is queued or running."""
         return self.state in (QUEUED, RUNNING)
@@ -160,7 +136,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path, self._local = path, threading.local()
         with self._transaction() as db:
-            _create_tables(db, path)
+            create_tables(db, path)
 
     # Uploads
 
@@ -212,13 +188,34 @@ class Store:
         with self._transaction() as db:
             if not self._select("uploads", {"id": job.upload_id}):
                 return "upload"
-            jobs = self.list_jobs(session=job.session, with_deleted=True)
-            if sum(each.is_pending for each in jobs) >= max_count:
-                return "jobs"
-            if self.bytes_used() + job.disk_bytes > quota:
-                return "quota"
+            if exceeded := self._exceeded_limit(job.session, job.disk_bytes, max_count, quota):
+                return exceeded
             _insert(db, "jobs", job)
             _update(db, "uploads", job.upload_id, {"last_used": job.created})
+        return None
+
+    def resume_job(
+        self, job: JobRecord, *, disk_bytes: int, max_count: int, quota: int, **columns: Any
+    ) -> str | None:
+        """Queue a failed job again, behind all others.
+
+        Args:
+            job: as it failed.
+            disk_bytes: space to reserve for it, with what it has finished.
+            max_count, quota: as for :meth:`add_job`.
+            columns: further changes.
+
+        Returns:
+            None, or the limit that is exceeded: ``jobs`` or ``quota``; ``state`` if it has not failed.
+        """
+        changes = {"state": QUEUED, "created": now(), "finished": None, "cancel_requested": False}
+        with self._transaction() as db:
+            if not self._select("jobs", {"id": job.id, "state": FAILED}):
+                return "state"
+            if exceeded := self._exceeded_limit(job.session, disk_bytes - job.disk_bytes, max_count, quota):
+                return exceeded
+            _update(db, "jobs", job.id, changes | columns | {"disk_bytes": disk_bytes})
+            _update(db, "uploads", job.upload_id, {"last_used": changes["created"]})
         return None
 
     def get_job(self, job_id: str) -> JobRecord | None:
@@ -245,7 +242,7 @@ class Store:
         """Change the state of a job if it is ``before``; return whether it was.
 
         The process and speed of a job that does not run are reset, and so are the bytes on disk of one that
-        ended without a result. A job that ended is counted.
+        ended without a result, unless ``columns`` say what it keeps. A job that ended is counted.
 
         Args:
             job_id: the job.
@@ -327,6 +324,12 @@ class Store:
         """Return all named numbers."""
         return dict(map(tuple, self._read("select name, value from counters")))
 
+    def _exceeded_limit(self, session: str, more_bytes: int, max_count: int, quota: int) -> str | None:
+        """Return the limit that another pending job of a session exceeds: ``jobs``, ``quota`` or None."""
+        if sum(job.is_pending for job in self.list_jobs(session=session, with_deleted=True)) >= max_count:
+            return "jobs"
+        return "quota" if self.bytes_used() + more_bytes > quota else None
+
     def _connection(self) -> sqlite3.Connection:
         if not hasattr(self._local, "db"):
             self._local.db = _ThreadConnection(
@@ -364,27 +367,6 @@ class _ThreadConnection(sqlite3.Connection):
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.ProgrammingError):  # it could not be opened
             self.close()
-
-
-def _create_tables(db: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of a new database. ``path`` is that of its file, for the error message.
-
-    Raises:
-        OutputError: the tables are those of another version of vsr. Nothing is changed then: its videos and
-            results would otherwise be deleted as files without a record.
-    """
-    (version,) = db.execute("pragma user_version").fetchone()
-    (tables,) = db.execute("select count(*) from sqlite_master where type = 'table'").fetchone()
-    if version == SCHEMA_VERSION:
-        return
-    if version or tables:
-        raise OutputError(
-            f"{path.parent} holds videos of another version of vsr serve; give another folder with --data, "
-            "or move it away"
-        )
-    for statement in (_TABLES + _TRIGGERS).split(";\n"):
-        db.execute(statement)
-    db.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
 def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> None:

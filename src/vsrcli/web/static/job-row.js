@@ -127,7 +127,12 @@ export class JobRow {
     this.#feed.set("job", await request("POST", `/api/jobs/${this.#job.id}/cancel`));
   }
 
+  /** Go on with what a failed conversion has finished, or request the same one again. */
   async #repeat() {
+    if (this.#job.resumable) {
+      this.#feed.set("job", await request("POST", `/api/jobs/${this.#job.id}/resume`));
+      return;
+    }
     const options = Object.entries(this.#job.options).filter(([, value]) => value != null);
     this.#feed.set("job", await request("POST", `/api/videos/${this.#video.id}/jobs`, Object.fromEntries(options)));
   }
