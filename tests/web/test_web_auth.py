@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from web_client import TUS, LocalServer, WebClient, assert_error, log_to
 
 import media_samples as media
+from vsrcli.web.app import create_app, uvicorn_config
+from vsrcli.web.settings import Settings
 
 Sample = Callable[..., Path]
 TOKEN = "correct horse battery"
@@ -209,6 +214,34 @@ def test_programs_cannot_guess_faster_than_people(path: str, open_server: Callab
     right = client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
     assert_error(right, 429, "too_many_attempts")
     assert client.post("/login", data={"token": TOKEN}).status_code == 429
+
+
+def test_ipv4_behind_a_socket_for_ipv6(tmp_path: Path) -> None:
+    """As with ``--host ::``: clients keep an address each, and a proxy on this computer is trusted."""
+    settings = Settings(data=tmp_path, host="::", token=TOKEN, proxies=("127.0.0.1", "10.1.0.0/16"))
+    config = uvicorn_config(create_app(settings), settings)
+    config.load()
+
+    def request(address: str, method: str, path: str, **options: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(config.loaded_app, client=(address, 5))  # type: ignore[arg-type]
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(send())
+
+    def enter(address: str, token: str, **headers: str) -> httpx.Response:
+        return request(address, "POST", "/login", data={"token": token}, headers=headers)
+
+    answers = [enter("::ffff:203.0.113.7", "wrong").status_code for _ in range(11)]
+    assert answers == [403] * 10 + [429]
+    assert enter("203.0.113.7", TOKEN).status_code == 429  # the same one
+    assert enter("::ffff:203.0.113.8", TOKEN).status_code == 303
+    assert request("::ffff:127.0.0.1", "GET", "/metrics").status_code == 200
+    https = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.4"}
+    for proxy, is_trusted in (("127.0.0.1", True), ("10.1.2.3", True), ("10.2.2.3", False)):
+        cookie = enter(f"::ffff:{proxy}", TOKEN, **https).headers["set-cookie"]
+        assert ("Secure" in cookie) == is_trusted
 
 
 def test_bearer_token(protected: LocalServer) -> None:

@@ -78,8 +78,10 @@ def test_unusable_database(content: bytes | None, role: str, vsr: Vsr, tmp_path:
 
 
 def test_loopback_addresses() -> None:
-    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9")))
-    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))
+    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9", "::ffff:127.0.0.1")))
+    assert not any(
+        map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "::ffff:192.168.0.1", "example.org", ""))
+    )
     assert Settings(data=Path("x"), host="0.0.0.0").is_public
 
 

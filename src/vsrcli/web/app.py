@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -160,11 +161,19 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=True,
-        forwarded_allow_ips=list(settings.proxies),
+        forwarded_allow_ips=[*settings.proxies, *_mapped_addresses(settings.proxies)],
         ws="none",  # such requests are answered as all others, by the application
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_SERVER_SHUTDOWN_TIMEOUT,
     )
+
+
+def _mapped_addresses(addresses: Iterable[str]) -> Iterator[str]:
+    """Yield the IPv4 addresses and networks as a socket for IPv6 sees them: ``::ffff:127.0.0.1/128``."""
+    for address in addresses:
+        with contextlib.suppress(ValueError):
+            network = ipaddress.IPv4Network(address)
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _worker_command(settings: Settings) -> list[str]:

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vsrcli.web.errors import SESSION_PATHS, ApiError, error_response, internal_error_response, not_found
 from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, log_event
-from vsrcli.web.settings import Settings
+from vsrcli.web.settings import Settings, parse_address
 from vsrcli.web.store import JobRecord, Store, Upload
 
 SESSION_COOKIE, ACCESS_COOKIE = "vsr_session", "vsr_access"
@@ -156,11 +156,10 @@ class Sessions:
 def _network(request: HTTPConnection) -> str:
     """Return the address of a client; of IPv6 the half that a household has to itself."""
     host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
+    address = parse_address(host)
+    if address is not None and address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return host if address is None else str(address)
 
 
 def _equal(secret: str, value: str) -> bool:
@@ -220,7 +219,7 @@ class SecurityMiddleware:
         path = request.url.path
         host = _host_name(request.headers.get("host", ""))
         # Unknown names: DNS rebinding. No DNS name of somebody else resolves to here through an IP address.
-        if host not in self._hosts and not (self._settings.is_public and _is_ip_address(host)):
+        if host not in self._hosts and not (self._settings.is_public and parse_address(host) is not None):
             raise ApiError(
                 421, "host", f"This server does not go by the name {host[:80]!r}; start it with --allow-host."
             )
@@ -265,14 +264,6 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host if host.count(":") > 1 else host.partition(":")[0].rstrip(".")
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 _Record = TypeVar("_Record", Upload, JobRecord)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 SQLITE = "sqlite"
@@ -86,11 +87,16 @@ class Settings:
         return not is_loopback(self.host)
 
 
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return an IP address, None for anything else; IPv4 behind an IPv6 socket (``::ffff:...``) is IPv4."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return (address.version == 6 and address.ipv4_mapped) or address
+
+
 def is_loopback(host: str) -> bool:
     """Return whether an address or a host name means this computer."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
