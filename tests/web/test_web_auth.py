@@ -148,6 +148,18 @@ def test_requests_from_other_sites(server: LocalServer) -> None:
     assert client.get("/api/videos", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
 
+def test_requests_through_a_proxy_on_another_port(protected: LocalServer) -> None:
+    """The example for nginx passes ``Host`` as it came; its ``$host`` has no port, unlike ``Origin``."""
+    client, origin = protected.client(session=False), "https://videos.example.org:8443"
+    assert client.post("/login", data={"token": TOKEN}).status_code == 303
+    assert client.get("/").status_code == 200
+    host = {"Host": "videos.example.org:8443", "Origin": origin}
+    assert client.start_upload(10, **host).status_code == 201
+    assert_error(client.start_upload(10, **host | {"Host": "videos.example.org"}), 403, "origin")
+    example = Path(__file__).parents[2] / "examples" / "deploy" / "nginx.conf"
+    assert "proxy_set_header Host $http_host;" in example.read_text()
+
+
 def test_allowed_hosts(server: LocalServer, protected: LocalServer) -> None:
     client = server.client(session=False)
     for host in ("evil.example", "127.0.0.1.evil.example", "192.168.0.1", "localhost.evil:80"):
