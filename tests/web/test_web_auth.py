@@ -263,6 +263,18 @@ def test_bearer_token(protected: LocalServer) -> None:
     assert program.videos() == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_bearer_token_with_other_letters(encoding: str, open_server: Callable[..., LocalServer]) -> None:
+    """As programs send it: curl what the terminal has, Python's ``requests`` Latin-1."""
+    token = "schöne größe à"
+    client = open_server(token=token).client(session=False)
+    bearer = {b"Authorization": b"Bearer " + token.encode(encoding)}
+    assert client.get("/", headers=bearer).status_code == 200
+    wrong = {b"Authorization": "Bearer schöne grüße à".encode(encoding)}
+    assert client.get("/", headers=wrong).status_code == 401
+    assert client.post("/login", data={"token": token}).status_code == 303
+
+
 def test_metrics_are_for_this_computer(protected: LocalServer, server: LocalServer) -> None:
     client = server.client()
     client.get("/api/videos")

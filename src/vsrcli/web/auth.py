@@ -104,7 +104,11 @@ class Sessions:
     def has_bearer_token(self, request: HTTPConnection) -> bool:
         """Return whether the ``Authorization`` header carries the token, as programs send it."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self.is_valid_token(token.strip())
+        if scheme.lower() != "bearer":
+            return False
+        token = token.strip(" \t")
+        sent = token.encode("latin-1")  # Starlette decodes headers as Latin-1; most programs send UTF-8
+        return self.is_valid_token(token) or self.is_valid_token(sent.decode("utf-8", "replace"))
 
     def is_valid_token(self, token: str) -> bool:
         """Return whether this is the token; False if there is none."""
