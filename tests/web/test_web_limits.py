@@ -12,6 +12,8 @@ import pytest
 from web_client import TUS, LocalServer, assert_error
 
 import media_samples as media
+from vsrcli.models.architectures import MODEL_PRESETS
+from vsrcli.web.options import parse_job_request
 from vsrcli.web.store import DONE, FAILED, QUEUED, RUNNING, Store
 
 Sample = Callable[..., Path]
@@ -125,6 +127,7 @@ def test_check_that_takes_too_much_memory(open_server: Callable[..., LocalServer
         ({"model": 4}, "model"),
         ({"preset": "placebo"}, "preset"),
         ({"preset": "balanced", "model": "bicubic"}, "model"),
+        ({"preset": [], "model": "bicubic"}, "preset"),
         ({"model": "duf-52l"}, "model"),
         ({"encode_preset": "nonsense"}, "encode_preset"),
         ({"look": "loud"}, "look"),
@@ -143,6 +146,14 @@ def test_invalid_options(body: object, option: str, ready: tuple[LocalServer, st
     response = client.post(f"/api/videos/{video}/jobs", json=body)
     assert assert_error(response, 422, "unknown_option") == {"option": option}
     assert list((server.settings.data / "jobs").iterdir()) == []
+
+
+@pytest.mark.parametrize("preset", sorted(MODEL_PRESETS))
+def test_options_of_a_job_can_be_requested_again(preset: str) -> None:
+    """As the page's "Convert again" does: they hold a preset and the network that it chose."""
+    job = parse_job_request({"preset": preset, "look": "natural", "strength": 0.5})
+    assert job.options["model"] == MODEL_PRESETS[preset]
+    assert parse_job_request(job.options) == job
 
 
 def test_invalid_bodies(ready: tuple[LocalServer, str, str]) -> None:

@@ -106,11 +106,10 @@ def parse_job_request(body: Any, *, all_models: bool = False) -> JobRequest:
     sizes = [key for key in _SIZE_FORMATS if key in requested]
     if len(sizes) > 1:
         raise _option_error(sizes[1], f"{' and '.join(sizes)} exclude each other; give one of them.")
-    if "preset" in requested and "model" in requested:
-        raise _option_error("model", "preset and model both choose the network; give one of them.")
     requested.setdefault("encode_preset", DEFAULT_ENCODER_PRESET)
     if not sizes:
         requested["scale"] = Options().scale
+    model = requested.pop("model", None) if "preset" in requested else None  # options of a job have both
     if "preset" not in requested:
         requested.setdefault("model", DEFAULT_MODEL)
     choices = {
@@ -131,6 +130,8 @@ def parse_job_request(body: Any, *, all_models: bool = False) -> JobRequest:
         arguments += [f"--{key.replace('_', '-')}", str(options[key])]
     if options["preset"]:
         options["model"] = MODEL_PRESETS[options["preset"]]
+        if model not in (None, options["model"]):
+            raise _option_error("model", "preset and model choose different networks; give one of them.")
     return JobRequest(options, arguments)
 
 
