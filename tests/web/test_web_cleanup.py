@@ -10,6 +10,7 @@ from data_folder import HOUR, DataFolder
 
 from vsrcli.web.cleanup import cancel_job, delete_job, delete_orphans, delete_upload
 from vsrcli.web.events import changed_records
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import CANCELLED, DONE, QUEUED, RUNNING, now
 
 
@@ -21,17 +22,27 @@ def folder(tmp_path: Path) -> DataFolder:
 def test_expired(folder: DataFolder) -> None:
     old, new = folder.add_upload("old", age=2 * HOUR), folder.add_upload("new", age=HOUR / 2)
     folder.add_job("old job of old", old, DONE, age=2 * HOUR)
-    folder.add_job("old job of new", new, DONE, age=2 * HOUR)
-    folder.add_job("new job of new", new, DONE, age=60)
+    folder.add_job("job of new", new, DONE, age=60)
     folder.delete_expired()
-    assert folder.ids() == {"new", "new job of new"}
+    assert folder.ids() == {"new", "job of new"}
 
 
-def test_video_stays_as_long_as_its_last_result(folder: DataFolder) -> None:
+@pytest.mark.parametrize("last", [DONE, QUEUED])
+def test_video_and_its_results_stay_as_long_as_the_last_one(last: str, folder: DataFolder) -> None:
+    """That long the page promises each of them."""
     upload = folder.add_upload("video", age=9 * HOUR)
-    folder.add_job("done", upload, DONE, age=HOUR / 2)
+    folder.add_job("first", upload, DONE, age=2 * HOUR)
+    folder.store.update_job("first", result={"width": 2})
+    other = folder.add_job("other", upload, last, age=HOUR / 2)
     folder.delete_expired()
-    assert folder.ids() == {"video", "done"}
+    assert folder.ids() == {"video", "first", "other"}
+    serializer, job = Serializer(folder.store, folder.settings), folder.store.get_job("first")
+    assert job is not None
+    (video,) = serializer.videos("s")
+    expires = None if other.finished is None else other.finished + folder.settings.keep
+    assert video["expires"] == expires
+    assert video["jobs"][0] == serializer.job(job)
+    assert video["jobs"][0]["result"]["expires"] == expires
 
 
 @pytest.mark.parametrize("state", [QUEUED, RUNNING])

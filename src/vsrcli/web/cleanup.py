@@ -18,7 +18,7 @@ IsInUse = Callable[[str], bool]
 
 
 def expiry_time(upload: Upload, jobs: Iterable[JobRecord], settings: Settings) -> float | None:
-    """Return when an upload with these jobs is deleted; None while one of them is queued or running."""
+    """Return when an upload is deleted with its jobs, these; None while one of them is queued or running."""
     if any(job.is_pending for job in jobs):
         return None
     return max([upload.last_used, *(job.finished or 0 for job in jobs)]) + settings.keep
@@ -56,15 +56,14 @@ def delete_expired(store: Store, settings: Settings, is_in_use: IsInUse) -> int:
     removed = 0
     jobs = store.list_jobs(with_deleted=True)
     for job in jobs:
-        is_expired = job.deleted or (job.finished or 0) + settings.keep < now()
-        if is_expired and not job.is_pending and not is_in_use(job.id):
+        if job.deleted and not job.is_pending and not is_in_use(job.id):
             _purge_job(store, settings, job)
             removed += 1
     for upload in store.list_uploads(with_deleted=True):
         expiry = expiry_time(upload, [job for job in jobs if job.upload_id == upload.id], settings)
         is_expired = upload.deleted or (expiry is not None and expiry < now())
-        if is_expired and _purge_upload(store, settings, upload, is_in_use):
-            removed += 1
+        if is_expired:
+            removed += _purge_upload(store, settings, upload, is_in_use)
     if removed:
         log_event("expired deleted", count=removed)
     return removed
@@ -91,13 +90,13 @@ def _purge_job(store: Store, settings: Settings, job: JobRecord) -> None:
     store.delete_job(job.id)
 
 
-def _purge_upload(store: Store, settings: Settings, upload: Upload, is_in_use: IsInUse) -> bool:
-    """Remove the files and records of an upload and its jobs, unless one is in use; return whether it did."""
+def _purge_upload(store: Store, settings: Settings, upload: Upload, is_in_use: IsInUse) -> int:
+    """Remove the files and records of an upload and its jobs, unless one is in use; return their number."""
     jobs = store.list_jobs(upload_id=upload.id, with_deleted=True)
     if is_in_use(upload.id) or any(job.is_pending or is_in_use(job.id) for job in jobs):
-        return False
+        return 0
     for job in jobs:
         _purge_job(store, settings, job)
     shutil.rmtree(settings.upload_path(upload.id, upload.suffix).parent, ignore_errors=True)
     store.delete_upload(upload.id)
-    return True
+    return 1 + len(jobs)

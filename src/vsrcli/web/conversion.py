@@ -150,8 +150,8 @@ class JobRunner:
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             kept = kept_bytes(self._settings.result_path(job_id, job.suffix)) if job else 0
-            columns = INTERNAL_ERROR.job_columns() | {"disk_bytes": kept}
-            self._store.transition_job(job_id, RUNNING, FAILED, **columns)
+            columns = INTERNAL_ERROR.job_columns()
+            self._store.transition_job(job_id, RUNNING, FAILED, disk_bytes=kept, **columns)
         finally:
             self._devices.put(device)
 

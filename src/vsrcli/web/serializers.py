@@ -44,7 +44,10 @@ class Serializer:
 
     def job(self, job: JobRecord) -> dict[str, Any]:
         """Return one job."""
-        return self._job(job, self._store.queue_positions() if job.state == QUEUED else {})
+        positions = self._store.queue_positions() if job.state == QUEUED else {}
+        upload, jobs = self._store.get_upload(job.upload_id), self._store.list_jobs(upload_id=job.upload_id)
+        expires = None if upload is None else expiry_time(upload, jobs, self._settings)
+        return self._job(job, positions, expires)
 
     def _video(
         self, upload: Upload, jobs: list[JobRecord], positions: Mapping[str, tuple[int, str]]
@@ -57,19 +60,21 @@ class Serializer:
                 received = self._settings.upload_path(upload.id, upload.suffix).stat().st_size
             except OSError:
                 received = 0
+        expires = expiry_time(upload, jobs, self._settings)
         return {
             **{name: getattr(upload, name) for name in _UPLOAD_FIELDS},
             **{name: upload.properties.get(name) for name in _PROPERTIES},
             "values": upload.properties.get("values", {}),
             "received": received,
-            "expires": expiry_time(upload, jobs, self._settings),
-            "jobs": [self._job(job, positions) for job in jobs],
+            "expires": expires,
+            "jobs": [self._job(job, positions, expires) for job in jobs],
         }
 
-    def _job(self, job: JobRecord, positions: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    def _job(
+        self, job: JobRecord, positions: Mapping[str, tuple[int, str]], expires: float | None
+    ) -> dict[str, Any]:
         result = None
         if job.state == DONE and job.result is not None:
-            expires = None if job.finished is None else job.finished + self._settings.keep
             result = {**job.result, "notices": job.notices, "expires": expires}
         return {
             **{name: getattr(job, name) for name in _JOB_FIELDS},

@@ -23,7 +23,7 @@ class Settings:
         proxies: addresses of reverse proxies whose ``X-Forwarded-*`` headers are trusted.
         queue: ``sqlite`` or a ``redis://`` address.
         devices: ``auto``, ``cpu`` or GPU numbers; each runs one job at a time.
-        keep: seconds after the last finished job at which uploads and results are deleted.
+        keep: seconds after the last finished job of an upload at which it is deleted with its results.
         quota: bytes of all uploads and results together.
         max_upload, max_duration, max_pixels: of an upload: bytes, seconds, pixels of a frame.
         max_result: pixels of a result's frame.

@@ -10,7 +10,7 @@ export class Comparison {
   #job;
   #parts;
   #preview = 0; // index
-  #shown; // language and minute of the texts on the page
+  #shown; // language, minute and time of deletion of the texts on the page
 
   constructor(job) {
     this.#job = job;
@@ -30,9 +30,10 @@ export class Comparison {
     if (times.length) this.#loadPreview();
   }
 
-  /** Set all texts; again after a change of language. */
-  update() {
-    const shown = `${currentLanguage()} ${Math.floor(Date.now() / 60000)}`;
+  /** Set all texts; again after a change of language, or of the time at which the result is deleted. */
+  update(job) {
+    this.#job = job;
+    const shown = `${currentLanguage()} ${Math.floor(Date.now() / 60000)} ${job.result.expires}`;
     if (this.#shown === shown) return;
     this.#shown = shown;
     const { result, options } = this.#job;

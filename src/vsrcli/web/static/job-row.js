@@ -77,7 +77,7 @@ export class JobRow {
       result.replaceChildren(this.#comparison.root);
       result.hidden = false;
     }
-    this.#comparison.update();
+    this.#comparison.update(this.#job);
   }
 
   /** Update the progress bar; return the status text. */
