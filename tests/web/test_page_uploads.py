@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,6 +114,16 @@ def test_reload_during_an_upload(
     user.leave("ERR_")
 
 
+@contextlib.contextmanager
+def explained(user: PageUser) -> Iterator[None]:
+    """Say of a failure what the browser complained of, and which pages were open."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"console: {user.console_errors}; pages: {user.context.pages}")
+        raise
+
+
 def test_upload_in_another_window(browser: Browser, server: LocalServer, sample: Sample) -> None:
     video, user = sample(large), PageUser(browser, server.url)
     held: list[Route] = []
@@ -120,17 +131,67 @@ def test_upload_in_another_window(browser: Browser, server: LocalServer, sample:
     user.choose(video)
     while not held:
         user.page.evaluate("0")
-    second, first = user.context.new_page(), user.page
+    own, second, first = user.card(video.name), user.context.new_page(), user.page
     second.goto(user.url)
     user.page = second
     card = user.card(video.name)
-    expect(card).to_contain_text("This video is being uploaded in another window")
-    expect(card.get_by_role("button")).to_have_count(0)
-    expect(card.get_by_label("Choose the file again")).to_be_hidden()
-    first.close()
-    expect(card).to_contain_text("Interrupted: ")
-    expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+    with explained(user):
+        expect(card).to_contain_text("This video is being uploaded in another window")
+        expect(card.get_by_role("button")).to_have_count(0)
+        expect(card.get_by_label("Choose the file again")).to_be_hidden()
+        user.choose(video)  # there is one upload, not two that take the connection from each other
+        expect(second.locator("#announcer")).to_have_text(
+            "This video is being uploaded in another window of this browser."
+        )
+        expect(card).to_contain_text("This video is being uploaded in another window")
+        assert all(route.request.frame.page == first for route in held)
+
+        own.get_by_role("button", name="Pause").click()
+        expect(card).to_contain_text("Interrupted: ")
+        expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+        card.get_by_label("Choose the file again").set_input_files(video)
+        expect(own).to_contain_text("This video is being uploaded in another window")
+        expect(own.get_by_role("button")).to_have_count(0)
+        card.get_by_role("button", name="Pause").click()
+        own.get_by_role("button", name="Resume").click()
+        expect(card).to_contain_text("This video is being uploaded in another window")
+
+        first.close()
+        expect(card).to_contain_text("Paused at 0")
+        expect(card.get_by_role("button", name="Cancel")).to_be_visible()
+        user.context.unroute("**/files/*")
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
     user.leave("ERR_")
+
+
+def test_window_that_crashes_while_it_uploads(browser: Browser, server: LocalServer) -> None:
+    """It can tell nothing; the others notice that it answers no more. The clock is the test's."""
+    user = PageUser(browser, server.url)
+    user.page.clock.install(time=0)
+    user.page.clock.pause_at(3600)  # seconds; from here on it stands still
+    script = """async () => {
+        const { OtherWindows } = await import("/static/other-windows.js");
+        window.changes = 0;
+        window.others = new OtherWindows({ listOwn: () => [], onChange: () => window.changes++ });
+        const channel = new BroadcastChannel("vsr-uploads");
+        await new Promise((resolve) => {
+            new BroadcastChannel("vsr-uploads").onmessage = resolve;
+            channel.postMessage({ window: "other", ids: ["a"] });
+        });
+    }"""
+    user.page.evaluate(script)
+    assert user.page.evaluate("[others.isUploading('a'), changes]") == [True, 1]
+    user.page.clock.run_for(6000)
+    assert user.page.evaluate("[others.isUploading('a'), changes]") == [
+        True,
+        3,
+    ]  # shown again at each question
+    user.page.clock.run_for(3000)
+    assert user.page.evaluate("[others.isUploading('a'), changes]") == [False, 4]
+    user.page.clock.run_for(9000)
+    assert user.page.evaluate("changes") == 4
+    user.leave()
 
 
 def test_file_whose_name_the_server_changes(browser: Browser, server: LocalServer, sample: Sample) -> None:

@@ -100,9 +100,10 @@ async function start() {
       return feed.refresh().catch(() => {});
     },
   });
-  setUpDropzone(part("dropzone"), part("files"), (files) => {
-    if (files.length) announce(files.map(({ name }) => text("upload.started_announced", { name })).join(" "));
-    uploads.add(files);
+  setUpDropzone(part("dropzone"), part("files"), async (files) => {
+    const elsewhere = await uploads.add(files);
+    const key = (file) => (elsewhere.includes(file) ? "upload.elsewhere" : "upload.started_announced");
+    if (files.length) announce(files.map((file) => text(key(file), { name: file.name })).join(" "));
   });
   setUpLanguageLinks(() => {
     showProblem(problem);

@@ -20,7 +20,7 @@ export class UploadQueue {
     this.#limits = limits;
     [this.#onChange, this.#onDone] = [onChange, onDone];
     this.#otherWindows = new OtherWindows({
-      listOwn: () => this.#uploads.filter(({ id, isFinished }) => id && !isFinished).map(({ id }) => id),
+      listOwn: () => this.#uploads.filter(({ id, isOpen }) => id && isOpen).map(({ id }) => id),
       onChange,
     });
     addEventListener("online", () => this.retryNow());
@@ -60,24 +60,28 @@ export class UploadQueue {
     await removeUnknownRecords(records, this.#feed.videos);
   }
 
-  /** Upload files; unfinished ones are resumed. */
+  /** Upload files; unfinished ones are resumed. Resolve to those that another window is uploading: none of ours. */
   async add(files) {
+    const elsewhere = [];
     for (const file of files) {
       const unfinished = this.#feed.videos.filter((video) => video.state === "uploading" && !this.forVideo(video));
-      this.#add(file, await findUnfinished(file, unfinished));
+      const match = await findUnfinished(file, unfinished);
+      if (match && this.isElsewhere(match.video)) elsewhere.push(file);
+      else this.#add(file, match);
     }
+    return elsewhere;
   }
 
   /** Resume a video from a file; resolve to false if it is another file. */
   async resume(video, file) {
     const match = await findUnfinished(file, [video]);
-    if (match) this.#add(file, match);
+    if (match && !this.isElsewhere(video)) this.#add(file, match);
     return match !== null;
   }
 
   /** Continue uploads whose connection is lost: the server can be reached again. */
   retryNow() {
-    for (const upload of this.#uploads) upload.retryNow();
+    for (const upload of this.#uploads) if (!this.isElsewhere(upload)) upload.retryNow();
   }
 
   /** Stop an upload, and delete what has been received. */
@@ -94,13 +98,16 @@ export class UploadQueue {
   /** Remove an upload from the list. */
   remove(upload) {
     this.#uploads = this.#uploads.filter((each) => each !== upload);
-    this.#onChange();
+    this.#show();
   }
 
-  /** Cancel the uploads of videos that were on the server and are not any more. */
+  /** Cancel the uploads of videos that were on the server and are not any more; forget those that are complete. */
   cancelDeleted(videos) {
     for (const upload of this.#uploads) {
-      const isOnServer = videos.some(({ id }) => id === upload.id);
+      const video = videos.find(({ id }) => id === upload.id);
+      const isOnServer = Boolean(video);
+      // Another window has sent the rest of what is paused here.
+      if (video && video.state !== "uploading" && !upload.isOpen && !upload.isFinished) this.remove(upload);
       if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) {
         upload.cancel();
         this.remove(upload);
@@ -121,13 +128,18 @@ export class UploadQueue {
   #handleChange(upload) {
     if (upload.state === "done") this.#onDone(upload).finally(() => this.remove(upload));
     if (!upload.isActive) this.#startNext();
-    this.#onChange();
+    this.#show();
   }
 
   #startNext() {
     const active = this.#uploads.filter((each) => each.isActive).length;
     const waiting = this.#uploads.filter((each) => each.state === "waiting");
     for (const upload of waiting.slice(0, Math.max(MAX_ACTIVE - active, 0))) upload.start();
+    this.#show();
+  }
+
+  #show() {
+    this.#otherWindows.update();
     this.#onChange();
   }
 }

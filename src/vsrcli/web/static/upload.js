@@ -90,6 +90,11 @@ export class Upload {
     return ["uploading", "retrying", "checking"].includes(this.state);
   }
 
+  /** Whether it is being sent, or will be without being asked for. */
+  get isOpen() {
+    return this.isActive || this.state === "waiting";
+  }
+
   /** Whether it has ended for good. */
   get isFinished() {
     return ["rejected", "done", "cancelled"].includes(this.state);

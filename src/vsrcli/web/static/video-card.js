@@ -73,9 +73,9 @@ export class VideoCard {
     const [video, upload, parts] = [this.#video, this.#upload, this.#parts];
     // All bytes are handed to the network, but only the server knows whether they have arrived.
     const isInTransit = upload?.state === "checking" && video?.state === "uploading";
-    const isElsewhere = Boolean(video && !upload && this.#uploads.isElsewhere(video));
-    const storedState = video?.state === "checking" ? "checking" : isElsewhere ? "elsewhere" : "interrupted";
-    const state = isInTransit ? "uploading" : (upload?.state ?? storedState);
+    const isElsewhere = video?.state === "uploading" && !upload?.isOpen && this.#uploads.isElsewhere(video);
+    const storedState = video?.state === "checking" ? "checking" : "interrupted";
+    const state = isElsewhere ? "elsewhere" : isInTransit ? "uploading" : (upload?.state ?? storedState);
     const isChecking = state === "checking" || state === "done";
     const isShown = !isRejected && (upload || video?.state === "uploading" || video?.state === "checking");
     parts.upload.hidden = !isShown;
