@@ -164,9 +164,9 @@ def test_the_log_has_every_loss(pairs, natural, tmp_path):
     assert set(reports[1].parts) == {*names, "discriminator"}
     part = reports[1].parts
     weighted = (
-        part["pixel"]
-        + part["color"]
-        + part["grid"]
+        SHARP.pixel_weight * part["pixel"]
+        + SHARP.color_weight * part["color"]
+        + SHARP.grid_weight * part["grid"]
         + SHARP.evenness_weight * part["evenness"]
         + 0.3 * part["temporal"]
         + SHARP.ping_pong_weight * part["ping_pong"]
