@@ -161,6 +161,18 @@ def test_missing_images_are_written_again(
     assert contents(tmp_path / "out") == complete_run
 
 
+def test_a_damaged_journal_starts_afresh_over_its_images(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
+) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=9)
+    (tmp_path / "out" / ".%03d.png.vsr" / "journal.json").write_bytes(b"{")
+    frame_count, notices = upscale(source, target)
+    assert (frame_count, "journal is damaged" in notices[0]) == (COUNT, True)
+    assert contents(tmp_path / "out") == complete_run
+    assert hidden(tmp_path / "out") == []
+
+
 def test_other_options_start_afresh_and_remove_earlier_images(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=13)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -234,7 +235,7 @@ def test_the_old_state_stays_until_a_new_segment_is_committed(
     assert frame_hashes(target) == frame_hashes(reference)
 
 
-@pytest.mark.parametrize("damage", ["segment", "state", "journal"])
+@pytest.mark.parametrize("damage", ["segment", "state", "journal", "version"])
 def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
     upscale_until(source, target, BICUBIC, stop_after=12)
@@ -242,13 +243,17 @@ def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Pa
     names = {
         "segment": journal["segments"][0]["name"],
         "state": journal["state_file"],
-        "journal": "journal.json",
     }
-    file = workdir_for(target) / names[damage]
-    file.write_bytes(file.read_bytes()[:-20])
+    file = workdir_for(target) / names.get(damage, "journal.json")
+    content = (
+        json.dumps({**journal, "version": 1}).encode() if damage == "version" else file.read_bytes()[:-20]
+    )
+    file.write_bytes(content)
     log = upscale_until(source, target, BICUBIC)
     assert log.frame_numbers[0] == 1
-    assert damage == "journal" or log.notices[0].startswith("starting afresh")
+    (notice,) = log.notices
+    assert notice.startswith("starting afresh instead of going on from ")
+    assert {"journal": "is damaged", "version": "of another version of vsr"}.get(damage, "damaged") in notice
     assert len(frame_hashes(target)) == 24
 
 

@@ -138,12 +138,22 @@ class Journal:
             return False
 
 
-def read_journal(folder: Path) -> Journal | None:
-    """Return the journal in a folder; None if there is none, it is damaged, or of another version."""
+class JournalError(Exception):
+    """A journal that is there cannot be used; the message is a phrase, for a notice."""
+
+
+def load_journal(folder: Path) -> Journal | None:
+    """Return the journal in a folder; None if there is none.
+
+    Raises:
+        JournalError: it is damaged, of another version, or cannot be read.
+    """
     try:
         content: dict[str, Any] = json.loads((folder / JOURNAL_NAME).read_bytes())
-        if content.pop("version") != _VERSION or not content["tiles"]:
-            return None
+        if content.pop("version") != _VERSION:
+            raise JournalError("their journal is that of another version of vsr")
+        if not content["tiles"]:
+            raise ValueError("no tiles")
         journal = Journal(**content)
         return replace(
             journal,
@@ -152,7 +162,19 @@ def read_journal(folder: Path) -> Journal | None:
             pieces=tuple(_parse_piece(each) for each in content["pieces"]),
             warnings=tuple(content["warnings"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalError(f"their journal cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise JournalError("their journal is damaged") from error
+
+
+def read_journal(folder: Path) -> Journal | None:
+    """Return the journal in a folder; None if there is none that can be used."""
+    try:
+        return load_journal(folder)
+    except JournalError:
         return None
 
 

@@ -28,12 +28,13 @@ from vsrcli.media.types import Frame
 from vsrcli.pipeline.checkpoint import (
     JOURNAL_NAME,
     Journal,
+    JournalError,
     JournalUpdate,
     changed_under_way,
     fingerprint,
+    load_journal,
     load_state,
     obsolete_keys,
-    read_journal,
     release_workdir,
     save_state,
 )
@@ -105,9 +106,7 @@ class SegmentedOutput:
         try:
             self._sink.check_target()
             self.journal = replace(self.journal, fingerprint=self._current_fingerprint())
-            earlier = read_journal(self._workdir.path)
-            if earlier is not None:
-                self._resume_from(earlier)
+            self._resume()
         except BaseException:
             self._release_workdir()
             raise
@@ -236,8 +235,17 @@ class SegmentedOutput:
         except OSError as error:
             raise unreadable_error(self._job, error) from error
 
+    def _resume(self) -> None:
+        """Resume an earlier run, if there is one, or send a notice with the reason why not."""
+        try:
+            earlier = load_journal(self._workdir.path)
+        except JournalError as error:
+            self._on_notice(f"starting afresh instead of going on from finished frames: {error}")
+            return
+        if earlier is not None:
+            self._resume_from(earlier)
+
     def _resume_from(self, earlier: Journal) -> None:
-        """Resume an earlier run, or send a notice with the reason why not."""
         changed = obsolete_keys(self._job, earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.all_segments)
@@ -259,8 +267,9 @@ class SegmentedOutput:
         )
 
     def _release_workdir(self) -> None:
-        journal = read_journal(self._workdir.path)
-        self._sink.discard_uncommitted(journal.all_segments if journal else ())
+        with contextlib.suppress(JournalError):  # what is committed is unknown: nothing may be discarded
+            journal = load_journal(self._workdir.path)
+            self._sink.discard_uncommitted(journal.all_segments if journal else ())
         release_workdir(self._workdir)
 
 
