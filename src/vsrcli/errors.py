@@ -22,7 +22,14 @@ for example) below it, and exits with ``exit_status``.
 
 from __future__ import annotations
 
+import errno
 import os
+
+LOST_STORAGE = (
+    errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+)  # fmt: skip
+"""Error numbers of the system for a file on a disk or network share that is gone."""
 
 
 class VsrError(Exception):
@@ -111,3 +118,16 @@ class SignalInterruptError(VsrError):
         super().__init__(message)
         self.signum = signum
         self.exit_status = 128 + signum  # type: ignore[misc]
+
+
+def describe_unexpected(error: Exception) -> str:
+    """Return a line about an error that no part of the program has expected: its type and text.
+
+    For a file on a disk or network share that is gone, where any access fails: what to check.
+    """
+    if isinstance(error, OSError) and error.errno in LOST_STORAGE and error.filename:
+        return (
+            f"{os.fsdecode(error.filename)} cannot be reached ({error.strerror}); check its disk or network "
+            "share, then run the command again"
+        )
+    return " ".join(filter(None, ("unexpected", type(error).__name__, str(error))))

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import click
 
 from vsrcli.cli.messages import JsonMessages
-from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
+from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError, describe_unexpected
 
 
 def prepare_stdio() -> None:
@@ -143,8 +143,9 @@ def _describe(error: Exception, *, traceback: bool) -> tuple[int, str, list[str]
         return 2, one_line(_describe_usage(error)), []
     if isinstance(error, click.ClickException):
         return error.exit_code, one_line(error.format_message()), []
-    what = " ".join(filter(None, (type(error).__name__, str(error))))
-    return 1, one_line(f"unexpected {what}" + ("" if traceback else "; -v -v shows the traceback")), []
+    text = describe_unexpected(error)
+    hint = "; -v -v shows the traceback" if text.startswith("unexpected ") and not traceback else ""
+    return 1, one_line(text + hint), []
 
 
 def _describe_usage(error: click.UsageError) -> str:

@@ -187,8 +187,13 @@ class PendingImages:
         Raises:
             EncodeError: a foreign file of the same name appeared meanwhile, or the disk is defective.
         """
-        stats = [(name, part.stat()) for name, part in self._parts.items()]
-        stamps = [FileStamp(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        stamps = []
+        for name, part in self._parts.items():
+            try:
+                stat = part.stat()
+            except OSError as error:
+                raise write_error(self._output_folder / name, error) from error
+            stamps.append(FileStamp(name, stat.st_size, stat.st_mtime_ns))
         for name in self._parts:
             file = self._output_folder / name
             stamp = self._published.get(name)

@@ -174,8 +174,8 @@ class ImageWriter(FrameWriter):
             raise EncodeError(
                 f"{file} cannot be encoded as {plan.image_format.format} ({error}): choose another format"
             ) from error
-        part = self._pending.new_part(file.name) if self._pending is not None else self._part_file
         try:
+            part = self._pending.new_part(file.name) if self._pending is not None else self._part_file
             part.write_bytes(content)
             fsync_path(part)
         except OSError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsrcli.errors import EncodeError, OutputError
+from vsrcli.errors import LOST_STORAGE, EncodeError, OutputError
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output_plan import OutputPlan
@@ -211,7 +211,7 @@ class FFmpegWriter:
                 raise self._stopped_error()
             self._destination.verify(process, self.packet_count, pts)
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
-            raise self._stopped_error() from error
+            raise self._stopped_error(error) from error
         if count := self._damage_count:
             places = f"{count} place{'s' if count > 1 else ''}"
             self.warnings.append(
@@ -235,13 +235,23 @@ class FFmpegWriter:
             remove_temporary(self._scratch)
         self._destination.discard()
 
-    def _stopped_error(self) -> OutputError:
-        """Return the error that explains why ffmpeg closed its end of the pipe."""
+    def _stopped_error(self, cause: Exception | None = None) -> OutputError:
+        """Return the error that explains why ffmpeg closed its end of the pipe.
+
+        Args:
+            cause: what was raised after ffmpeg's end, if anything was.
+        """
         process, destination = self.process, self._destination
         if error := destination.write_error(self.packet_count):
             return error
         status, tail = process.wait(), process.stderr_tail()
         reason = "see the end of its output for the reason (a full disk, an option it refuses)"
+        if status == 0 and isinstance(cause, OSError) and cause.errno in LOST_STORAGE:
+            folder = destination.part_file.parent
+            reason = (
+                f"what it has written into {folder} cannot be reached ({cause.strerror}); check its disk or "
+                "network share, then run the command again"
+            )
         if "No space left" in tail or "File too large" in tail:
             folder = destination.part_file.parent
             reason = f"no room is left in {folder} (a full disk, a quota); free some and start again"

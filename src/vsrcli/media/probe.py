@@ -86,8 +86,8 @@ def _check_file(path: Path) -> int:
 def _unreadable_error(path: Path, error: Exception) -> InputError:
     try:
         truncation = find_truncation(path)
-    except OSError:
-        truncation = None
+    except InputError as unreadable:
+        return unreadable
     if truncation:
         return InputError(
             f"{path} is incomplete: {truncation}; copy, download or record it again", details=str(error)

@@ -14,16 +14,18 @@ outer structure of the common containers reveals it without decoding.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from vsrcli.errors import UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.media.ffmpeg import file_url
 
 MAX_PIXELS = 2**26
@@ -157,10 +159,10 @@ def find_truncation(path: Path) -> str | None:
     Covers MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
 
     Raises:
-        OSError: the file cannot be read.
+        InputError: the file cannot be read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with _readable(path) as file:
+        size = os.fstat(file.fileno()).st_size
         first_bytes = file.read(64)
         if first_bytes[4:8] in _MP4_BOXES:
             return _mp4_truncation(file, size)
@@ -178,9 +180,9 @@ def find_bad_ts_packets(path: Path) -> str | None:
     Reads the whole file. libavformat skips to the next packet silently, so frames would be missing.
 
     Raises:
-        OSError: the file cannot be read.
+        InputError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with _readable(path) as file:
         packet_bytes, sync_offset = _ts_packet_layout(file.read(204 * 8)) or (0, 0)
         if not packet_bytes:
             return None
@@ -196,6 +198,19 @@ def find_bad_ts_packets(path: Path) -> str | None:
     if first_bad is None:
         return None
     return f"{bad_count} of its transport packets are corrupt, the first at byte {first_bad}"
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; within the block, errors that reading it raises become an InputError."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); check the file and its disk or network share, then "
+            "run the command again"
+        ) from error
 
 
 def _special_file_reason(value: str) -> str | None:

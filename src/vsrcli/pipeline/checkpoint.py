@@ -178,9 +178,23 @@ def read_journal(folder: Path) -> Journal | None:
         return None
 
 
+def may_hold_journal(folder: Path) -> bool:
+    """Return whether a folder holds a journal, or cannot be looked into, as where a network share is gone."""
+    try:
+        (folder / JOURNAL_NAME).stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def release_workdir(workdir: WorkDir) -> None:
-    """Unlock a workdir; remove it before, unless it holds a journal, so what a run has committed."""
-    if not (workdir.path / JOURNAL_NAME).exists():
+    """Unlock a workdir; remove it before, unless it may hold a journal, so what a run has committed.
+
+    Raises nothing: there may be an error already, which must not be replaced.
+    """
+    if not may_hold_journal(workdir.path):
         workdir.remove()
     workdir.close()
 

@@ -19,7 +19,7 @@ from vsrcli.media.ffmpeg_writer import Destination
 from vsrcli.media.planning import check_target
 from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, changed_keys, release_workdir
+from vsrcli.pipeline.checkpoint import Journal, changed_keys, may_hold_journal, release_workdir
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.segmented_output import SegmentedOutput, join_names, unreadable_error
@@ -153,7 +153,7 @@ class DirectOutput:
     def _prepare(self) -> None:
         plan, workdir = self._job.plan, self._workdir
         if workdir is not None:
-            if not (workdir.path / JOURNAL_NAME).exists():  # else it has segments of an earlier run
+            if not may_hold_journal(workdir.path):  # of an earlier run, with its segments
                 register_temporary(workdir.path)
             check_target(plan.target, overwrite=plan.overwrite, inputs=self._job.source.input_files)
         self._source_before = self._source_fingerprint()

@@ -177,7 +177,7 @@ class PlannedOutput(SegmentedOutput):
         self._write(replace(self.journal, complete=True))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        with contextlib.suppress(VsrError):  # there is an error already
+        with contextlib.suppress(VsrError, OSError):  # there is an error already
             self._commit_closing()
         super().__exit__(kind, error, trace)
 

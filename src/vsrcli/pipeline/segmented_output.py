@@ -116,11 +116,12 @@ class SegmentedOutput:
         try:
             if self._writer is not None:
                 self._writer.abort()
-            with contextlib.suppress(VsrError):  # there is an error already
+            with contextlib.suppress(VsrError, OSError):  # there is an error already
                 self._commit_pending()
         finally:
             if not self._job.source.is_stored and self.journal.all_segments:
-                (self._workdir.path / JOURNAL_NAME).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    (self._workdir.path / JOURNAL_NAME).unlink()
             elif isinstance(error, VsrError):
                 error.saved_frames = self.journal.frame_count
             self._release_workdir()

@@ -68,10 +68,11 @@ class FileLock:
     def release(self) -> None:
         """Release the lock. Can be called repeatedly."""
         if self._handle is not None:
+            handle, self._handle = self._handle, None
+            with contextlib.suppress(OSError):  # the disk is gone: so is the lock
+                os.ftruncate(handle, 0)
             with contextlib.suppress(OSError):
-                os.ftruncate(self._handle, 0)
-            os.close(self._handle)
-            self._handle = None
+                os.close(handle)
 
     @property
     def is_in_place(self) -> bool:
