@@ -140,12 +140,7 @@ class Ledger:
         Raises:
             OutputError: it cannot be created.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder} cannot be created ({error.strerror}); choose another"
-            ) from error
+        make_folder(self.folder)
 
     @property
     def targets(self) -> list[Path]:
@@ -241,6 +236,20 @@ class Ledger:
             raise OutputError(
                 f"{self._path} cannot be written ({error.strerror}); free some space, or check its rights"
             ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of an output, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be created ({error.strerror}); check its disk, or choose another"
+        ) from error
 
 
 def options_fingerprint(options: Options) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from vsrcli.batch.ledger import Identity
+from vsrcli.batch.ledger import Identity, make_folder
 from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.task import Status, TaskReporter, outcome_of
 from vsrcli.cluster.coordinator import Coordinator
@@ -78,7 +78,7 @@ class PlannedRun:
             task, reporter = self._batch.tasks[index], TaskReporter(self._batch.reporter, index)
             start_time = time.perf_counter()
             try:
-                task.target.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(task.target.parent)
                 job = prepare_job(task.source, task.target, self._options)
                 if not has_pieces(job):
                     self.uncut.append(index)

@@ -83,10 +83,10 @@ def finished_meanwhile(task: Task, ledger: Ledger, fingerprint: Mapping[str, str
 
     Args: see :func:`plan_task`.
     """
-    if not task.target.is_file():
-        return None
-    ledger.refresh()
     with contextlib.suppress(OSError):  # is reported when it is opened
+        if not task.target.is_file():
+            return None
+        ledger.refresh()
         if ledger.reason_not_done(task.source, task.target, fingerprint) is None:
             frames = ledger.frames(task.target)
             return Outcome("skipped", frames=frames, reason="finished by another batch")

@@ -163,6 +163,6 @@ class BatchRun:
             elif outcome.status not in ("elsewhere", "skipped"):  # its record is the other batch's, too
                 self._ledger.abandon(target)
         except (OutputError, OSError) as error:
-            self.reporter.notice(index, f"done, but that cannot be recorded: {error}")
+            self.reporter.notice(index, f"{outcome.status}, but that cannot be recorded: {error}")
         self.reporter.end(index, outcome)
         return outcome.status != "stopped" and not (self.fail_fast and outcome.status == "failed")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vsrcli.batch.discovery import Task
-from vsrcli.batch.ledger import Identity
-from vsrcli.errors import SignalInterruptError, TargetLockedError, VsrError
+from vsrcli.batch.ledger import Identity, make_folder
+from vsrcli.errors import SignalInterruptError, TargetLockedError, VsrError, describe_unexpected
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
@@ -212,7 +212,7 @@ def upscale_one(
     """
     start_time = time.perf_counter()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         job = prepare_job(source, target, options)
         source_identity = Identity.of(source)
         for text in job.plan.notices:
@@ -278,8 +278,7 @@ def failure_outcome(error: Exception, saved_frames: int = 0, *, stopped: bool = 
     if isinstance(error, VsrError):
         details = "\n".join(filter(None, (error.details, saved)))
         return Outcome("failed", reason=str(error), details=details)
-    description = " ".join(filter(None, (type(error).__name__, str(error))))
-    return Outcome("failed", reason=f"unexpected {description}", details=saved)
+    return Outcome("failed", reason=describe_unexpected(error), details=saved)
 
 
 def saved_frames_of(target: Path) -> int:
