@@ -313,6 +313,13 @@ def test_a_run_in_one_go_keeps_the_segments_of_another(sample: Sample, tmp_path:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_run_in_one_go_removes_the_segments_of_another_at_its_end(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    upscale_until(source, target, replace(BICUBIC, segment="none"))
+    assert list(tmp_path.iterdir()) == [target]
+
+
 @pytest.mark.parametrize("segment", [5, "none"])
 def test_source_that_changes_during_a_run(segment: str | int, sample: Sample, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"

@@ -191,6 +191,8 @@ class DirectOutput:
         self._writer.finish()
         warnings = (*self.journal.warnings, *self._writer.warnings)
         self.journal = replace(self.journal, warnings=warnings, complete=True)
+        if self._workdir is not None:  # with the segments of an earlier run, which nobody needs any more
+            self._workdir.remove()
 
     def _source_fingerprint(self) -> dict[str, str]:
         """Return what tells whether the source has changed, if that matters: not of a part of it, as it may
