@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from vsrcli.batch.ledger import Identity, make_folder
 from vsrcli.batch.runner import BatchRun
@@ -33,7 +32,7 @@ def run_on_workers(batch: BatchRun, workers: Workers, *, strict: bool = False) -
         SignalInterruptError: a signal arrived; running tasks were stopped and have their outcome.
         UsageError: workers are to be on other machines, which do not answer.
     """
-    options = replace(batch.options, segment="shots")
+    options = batch.options.in_pieces
     statuses: tuple[Status, ...] = ("waiting", "elsewhere")
     for status in statuses:
         if not (indices := batch.with_status(status)):

@@ -20,7 +20,7 @@ from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
 from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.task import WAITING
 from vsrcli.cli.batch_report import batch_document, print_outcomes, print_plans, write_document
-from vsrcli.cli.cluster_options import WorkerRequest, cluster_options
+from vsrcli.cli.cluster_options import WorkerRequest, cluster_options, request_workers
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, quiet_option, verbose_option
 from vsrcli.cli.progress import make_batch_progress, make_progress, print_failure, stderr_console
@@ -114,11 +114,12 @@ def batch(
     an interrupted batch. Several batches, also on other machines, may share OUT_DIR and so the work. Exit
     status: 0 if every video is there, 3 if some have failed, 4 if another batch is still at work on some.
     """
-    context, request = click.get_current_context(), WorkerRequest(workers, cluster, strict)
-    if request and jobs > 1:
-        raise UsageError(f"-j {jobs} and {request.text} exclude each other: workers share all videos")
-    options = build_options(**values)
-    request.options(options)  # refuses what does not go together
+    context = click.get_current_context()
+    request, options, jobs = request_workers(
+        context, build_options(**values), WorkerRequest(workers, cluster, strict), jobs
+    )
+    if not request:
+        options = request.options(options)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; the last argument says where the new videos go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
@@ -154,6 +155,8 @@ def batch(
     def resume_hint() -> str:
         return command.resume_hint(context.meta.get(ARGUMENTS, ()))
 
+    for text in request.notices if not quiet else ():
+        stderr_console().print(text)
     with catch_signals(resume_hint=lambda: f"vsr: {resume_hint()}") as cancel:
         try:
             command.plan()

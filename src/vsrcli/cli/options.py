@@ -72,6 +72,7 @@ _RESTRICTIONS: dict[str, dict[str, Restriction]] = {
     },
 }
 _PRECEDENCE = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+TYPED = len(_PRECEDENCE)  # see `precedence`
 
 
 def from_command_line(context: click.Context, option: str) -> bool:
@@ -96,6 +97,12 @@ def highest_precedence(context: click.Context | None, alternatives: Mapping[str,
             if matches:
                 return matches
     return values
+
+
+def precedence(context: click.Context, option: str) -> int:
+    """Return the rank of the source of an option's value: ``TYPED`` is the highest, 0 that of a default."""
+    source = context.get_parameter_source(option)
+    return TYPED - _PRECEDENCE.index(source) if source in _PRECEDENCE else 0
 
 
 def check_applicable(context: click.Context, values: dict[str, Any], *uses: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.cluster_options import WorkerRequest, cluster_options
+from vsrcli.cli.cluster_options import WorkerRequest, cluster_options, request_workers
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, JsonMessages, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, check_applicable, log_option, quiet_option, verbose_option
@@ -15,7 +15,7 @@ from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
 from vsrcli.cli.upscale_options import upscale_options
 from vsrcli.cli.upscale_values import build_options
-from vsrcli.errors import SignalInterruptError, UsageError, VsrError
+from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
@@ -75,10 +75,11 @@ def upscale(
     """
     context = click.get_current_context()
     check_applicable(context, values, "stdout" if target == STDIO else "file")
-    request = WorkerRequest(workers, cluster, strict)
+    request, options, _ = request_workers(
+        context, build_options(**values), WorkerRequest(workers, cluster, strict)
+    )
     if request and source == STDIO:
-        raise UsageError(f"{request.text}: stdin can be read only once; save the video to a file first")
-    options = request.options(build_options(**values))
+        request = request.without_workers("stdin can be read only once; save the video to a file first")
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
@@ -102,11 +103,16 @@ def upscale(
             stdin,
         ):
             opened = stdin if source == STDIO else source
-            job = prepare_job(opened, target, options)
+            job = prepare_job(opened, target, request.options(options))
             if request:
-                from vsrcli.cluster.video import require_pieces
+                from vsrcli.cluster.video import has_pieces, reason_without_pieces
 
-                require_pieces(job, request.text)
+                if not has_pieces(job):
+                    request = request.without_workers(reason_without_pieces(job))
+                    job = prepare_job(opened, target, request.options(options))
+            for text in request.notices:
+                reporter.notice(text)
+            if request:
                 job = request.share_memory(
                     job, lambda shared: prepare_job(opened, target, shared), reporter.notice
                 )

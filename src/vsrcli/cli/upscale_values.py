@@ -182,10 +182,11 @@ def build_encode_options(
     apply_preset(options.encode_preset, options)  # refuses a preset and another encoder
     if context is None:
         return options
-    values = {**requested, "fps": context.params.get("fps")}
+    segment = "shots" if context.params.get("segment") == "shots" else None  # the others fit every output
+    values = {**requested, "fps": context.params.get("fps"), "segment": segment}
     optional = {
         name
-        for name in ("crf", "pix_fmt", "encode_preset", "codec", "fps")
+        for name in ("crf", "pix_fmt", "encode_preset", "codec", "fps", "segment")
         if values[name] is not None and not from_command_line(context, name)
     }
     return replace(options, optional=frozenset(optional))

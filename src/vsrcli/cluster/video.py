@@ -13,6 +13,7 @@ from vsrcli.cluster.places import Place
 from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.errors import UsageError
 from vsrcli.frames.tiling import TilePlan
+from vsrcli.images.plan import ImagePlan
 from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.models.imported import is_imported
 from vsrcli.models.weights import SUFFIX
@@ -190,5 +191,14 @@ def has_pieces(job: Job) -> bool:
 def require_pieces(job: Job, option: str) -> None:
     """Raise UsageError unless a job can be computed in pieces; ``option`` asks for that."""
     if not has_pieces(job):
-        reasons = "; ".join(job.plan.notices) or "it is not written in segments"
-        raise UsageError(f"{option}: {Path(job.plan.target)} cannot be cut into pieces: {reasons}")
+        raise UsageError(f"{option}: {reason_without_pieces(job)}")
+
+
+def reason_without_pieces(job: Job) -> str:
+    """Return why a job cannot be computed in pieces, and a remedy, as the end of a message."""
+    reason = job.unsegmented_reason or "it is not written in segments"
+    if isinstance(job.plan, ImagePlan):
+        reason = "images are written one by one"
+    return (
+        f"{job.plan.display_name} cannot be cut into pieces: {reason}; leave it out, or write another format"
+    )

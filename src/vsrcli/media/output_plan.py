@@ -40,8 +40,8 @@ class EncodeOptions:
         effort: ``fast``, ``balanced`` or ``quality``: selects the encoder's preset if ``preset`` is None.
         encode_preset: name of a set of options, see :data:`~vsrcli.media.encoder_options.PRESETS`; the
             others win over it.
-        optional: names of options (also ``fps``) that come from a settings file: where one does not fit, it
-            is left out with a notice, instead of being refused.
+        optional: names of options (also ``fps`` and ``segment``) that come from a settings file: where one
+            does not fit, it is left out with a notice, instead of being refused.
     """
 
     codec: str | None = None
@@ -58,7 +58,7 @@ class EncodeOptions:
     @property
     def required(self) -> Self:
         """These options without the optional ones."""
-        return replace(self, **dict.fromkeys(self.optional - {"fps"}))
+        return replace(self, **dict.fromkeys(self.optional - {"fps", "segment"}))
 
     def fit(self, check: Callable[[Self], Result]) -> tuple[Result, tuple[str, ...]]:
         """Return what ``check`` returns; where it refuses, leave out optional values until it does not.

@@ -41,6 +41,7 @@ class Job:
         ffmpeg: executable.
         expected_frames: number of frames in the span as the container states it, or None.
         segmented: whether the output is written in segments, so that an interruption costs at most the last.
+        unsegmented_reason: a phrase that says why not, although it was asked for; else empty.
         memory_budget: memory limits.
         geometry: where the source's frame lies in the output's.
         keep_color: whether results take their low frequencies of colour from the source.
@@ -64,6 +65,7 @@ class Job:
     keep_color: bool = False
     strength: float = 1.0
     look: str = ""
+    unsegmented_reason: str = ""
 
     @property
     def is_faithful(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from vsrcli.frames.geometry import SizeRequest
@@ -116,6 +116,12 @@ class Options:
         return tuple(
             os.fspath(each) for each in ((model,) if isinstance(model, str | os.PathLike) else model)
         )
+
+    @property
+    def in_pieces(self) -> Options:
+        """These options for workers, which compute pieces. Images, which have none, go without."""
+        optional = self.encode.optional | {"segment"}
+        return replace(self, segment="shots", encode=replace(self.encode, optional=optional))
 
 
 def option_name(field: str) -> str:

@@ -280,10 +280,13 @@ def decide(found: Inspection, options: Options) -> Job:
     if images and not found.images:
         notices[len(images.notices) : 0] = video_notices(images, plan)
     notices += [*reach, *tile_notices(passes)]
+    if options.segment == "shots" and found.images is not None:
+        if "segment" not in options.encode.optional:
+            raise UsageError("--segment shots is for videos: give a number of images, or auto")
+        notices.append("left out of your settings: --segment shots (it is for videos)")
+        options = replace(options, segment="auto")
     segmented, reason = options.segment != "none", ""
     if options.segment == "shots":
-        if found.images is not None:
-            raise UsageError("--segment shots is for videos: give a number of images, or auto")
         plan = replace(plan, video_options=with_fixed_threads(plan.codec, plan.video_options))
     if segmented and (plan.to_stdout or not source.is_stored):
         segmented = False
@@ -306,6 +309,7 @@ def decide(found: Inspection, options: Options) -> Job:
         ffmpeg=ffmpeg,
         expected_frames=expected_frames,
         segmented=segmented,
+        unsegmented_reason=reason,
         memory_budget=found.memory_budget,
         geometry=geometry,
         keep_color=keep_color,
