@@ -120,6 +120,20 @@ def test_errors_are_messages_with_the_exit_status(vsr: Vsr, video: Path) -> None
     assert (messages(wrong.err)[-1]["status"], wrong.status) == (2, 2)
 
 
+@pytest.mark.parametrize("line", ["--progress json --no-such", "--no-such --progress=json -q --crf"])
+def test_a_line_that_cannot_be_parsed_is_a_message(line: str, vsr: Vsr, video: Path) -> None:
+    wrong = vsr("upscale", video, "out.mkv", *line.split())
+    (error,) = messages(wrong.err)
+    assert (error["message_type"], error["status"], wrong.status) == ("error", 2, 2)
+    assert "--no-such" in error["text"]
+
+
+def test_settings_that_cannot_be_read_are_a_message(vsr: Vsr, video: Path, home: Path) -> None:
+    write_settings(home, "[upscale]\nno-such = 3\n")
+    wrong = vsr("upscale", video, "out.mkv", "--progress", "json")
+    assert (messages(wrong.err)[0]["message_type"], wrong.status) == ("error", 2)
+
+
 def test_a_plan_is_one_message(vsr: Vsr, video: Path) -> None:
     run = vsr("upscale", video, "out.mkv", *BICUBIC, "--dry-run", "--progress", "json")
     (plan,) = messages(run.err)

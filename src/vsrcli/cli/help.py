@@ -7,6 +7,7 @@ rest: rich-click would take 80 ms more at every start, and draw boxes into pipes
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
@@ -129,10 +130,34 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See ``click.Command``."""
+        typed = list(args)
         may_be_empty = any(each == "" or each[-1] == "=" for each in args)
-        if may_be_empty and not isinstance(self, click.Group) and not ctx.resilient_parsing:
-            self._refuse_empty_names(ctx, list(args))
-        return super().parse_args(ctx, args)
+        try:
+            if may_be_empty and not isinstance(self, click.Group) and not ctx.resilient_parsing:
+                self._refuse_empty_names(ctx, list(args))
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            self.handle_eager_options(ctx, typed)
+            raise
+
+    def handle_eager_options(self, ctx: click.Context, typed: Sequence[str]) -> None:
+        """Handle the options that decide how an error is reported, of a line that is wrong elsewhere.
+
+        Click handles no option of a line with one that it does not know.
+
+        Args:
+            ctx: of this command.
+            typed: the command's part of the line.
+        """
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True
+        was_resilient, ctx.resilient_parsing = ctx.resilient_parsing, True  # stop at an error, raise none
+        values, _, _ = parser.parse_args(list(typed))
+        ctx.resilient_parsing = was_resilient
+        for parameter in self.params:
+            if parameter.is_eager and isinstance(parameter, Option):  # --help and --version are Click's own
+                with contextlib.suppress(click.UsageError):
+                    parameter.handle_parse_result(ctx, values, [])
 
     def _refuse_empty_names(self, ctx: click.Context, typed: list[str]) -> None:
         values, _, _ = self.make_parser(ctx).parse_args(typed)

@@ -16,6 +16,7 @@ import click
 
 from vsrcli._version import __version__
 from vsrcli.cli.console import prepare_stdio, report_error, report_interrupt
+from vsrcli.cli.help import Command
 from vsrcli.cli.lazy import LazyGroup
 from vsrcli.cli.messages import MESSAGES
 from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
@@ -85,6 +86,9 @@ def vsr(context: click.Context, profile: str | None) -> None:
             context.default_map = {name: option_defaults(load_config(context), name, command, context)}
         except UsageError:
             if name != "doctor":  # which reports this itself, among all else
+                if isinstance(command, Command):
+                    own = click.Context(command, parent=context, info_name=name)
+                    command.handle_eager_options(own, context.meta.get(ARGUMENTS, ()))
                 raise
 
 
