@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -104,3 +105,22 @@ def test_the_command_says_what_is_gone_and_how_to_resume(
     assert "of 24 frames are saved" in failed.err
     assert "to resume: vsr upscale" in failed.err
     vsr(*line).fails(1, f"out.mp4 cannot be reached ({GONE}); check its disk or network share")
+
+
+def test_a_journal_that_cannot_be_read_for_a_while_costs_nothing(
+    sample: Sample, tmp_path: Path, patch: pytest.MonkeyPatch
+) -> None:
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    read_bytes = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == "journal.json":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read_bytes(path)
+
+    patch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OutputError, match=r"journal\.json.*cannot be read \(Input/output.*--no-resume"):
+        upscale_until(source, target, BICUBIC)
+    patch.undo()
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]

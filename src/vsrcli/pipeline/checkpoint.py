@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli._version import __version__
+from vsrcli.errors import OutputError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
 from vsrcli.inference.looks import SHARP
@@ -146,7 +147,8 @@ def load_journal(folder: Path) -> Journal | None:
     """Return the journal in a folder; None if there is none.
 
     Raises:
-        JournalError: it is damaged, of another version, or cannot be read.
+        JournalError: it is damaged, or of another version.
+        OutputError: it cannot be read, and may list the work of days.
     """
     try:
         content: dict[str, Any] = json.loads((folder / JOURNAL_NAME).read_bytes())
@@ -165,7 +167,11 @@ def load_journal(folder: Path) -> Journal | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise JournalError(f"their journal cannot be read ({error.strerror})") from error
+        raise OutputError(
+            f"{folder / JOURNAL_NAME}, which lists finished frames, cannot be read ({error.strerror}); check its "
+            "access rights and its disk or network share and run the command again, or start afresh with "
+            "--no-resume"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JournalError("their journal is damaged") from error
 
@@ -174,7 +180,7 @@ def read_journal(folder: Path) -> Journal | None:
     """Return the journal in a folder; None if there is none that can be used."""
     try:
         return load_journal(folder)
-    except JournalError:
+    except (JournalError, OutputError):
         return None
 
 

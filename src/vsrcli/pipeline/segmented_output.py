@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
 
-from vsrcli.errors import InputError, VsrError
+from vsrcli.errors import InputError, OutputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.media.encoder import DEFAULT_FRAME_RATE, FrameWriter
@@ -237,11 +237,19 @@ class SegmentedOutput:
             raise unreadable_error(self._job, error) from error
 
     def _resume(self) -> None:
-        """Resume an earlier run, if there is one, or send a notice with the reason why not."""
+        """Resume an earlier run, if there is one, or send a notice with the reason why not.
+
+        Raises:
+            OutputError: its journal cannot be read.
+        """
         try:
             earlier = load_journal(self._workdir.path)
-        except JournalError as error:
-            self._on_notice(f"starting afresh instead of going on from finished frames: {error}")
+        except (JournalError, OutputError) as error:
+            is_wanted = self._job.options.resume
+            if is_wanted and isinstance(error, OutputError):
+                raise
+            reason = error if is_wanted else "as requested"
+            self._on_notice(f"starting afresh instead of going on from finished frames: {reason}")
             return
         if earlier is not None:
             self._resume_from(earlier)
@@ -268,7 +276,9 @@ class SegmentedOutput:
         )
 
     def _release_workdir(self) -> None:
-        with contextlib.suppress(JournalError):  # what is committed is unknown: nothing may be discarded
+        with contextlib.suppress(
+            JournalError, OutputError
+        ):  # what is committed is unknown: nothing may be discarded
             journal = load_journal(self._workdir.path)
             self._sink.discard_uncommitted(journal.all_segments if journal else ())
         release_workdir(self._workdir)
