@@ -118,6 +118,22 @@ def test_a_failure_stops_no_other_video(videos: Path, vsr: Vsr) -> None:
     assert "Traceback" not in done.err
 
 
+def test_an_unexpected_error_of_one_video_stops_no_other(
+    videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(source: Path, *arguments: Any) -> Any:
+        if source.stem == "a":
+            raise IndexError("list index out of range")
+        return prepare_job(source, *arguments)
+
+    monkeypatch.setattr(planning, "prepare_job", failing)
+    done = vsr("batch", "-r", "videos", "out", *FAST, "--json", "-")
+    assert done.status == 3
+    found = json.loads(done.out)
+    assert statuses(found) == {"a.mp4": "failed", "s1/b.mkv": "done", "s1/c.mp4": "done"}
+    assert found["videos"][0]["reason"] == "unexpected IndexError list index out of range"
+
+
 def test_the_document_is_written_into_pipes_and_through_links(tmp_path: Path) -> None:
     """And no other file is left in the folder."""
     pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"

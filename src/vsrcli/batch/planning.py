@@ -76,6 +76,8 @@ def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping
         path = error.filename or task.target
         reason = f"{path} cannot be read ({error.strerror or error}); check its access rights"
         return PlannedTask(task, failure_outcome(OutputError(reason)))
+    except Exception as error:  # of one video, and no reason to leave the others
+        return PlannedTask(task, failure_outcome(error))
 
 
 def finished_meanwhile(task: Task, ledger: Ledger, fingerprint: Mapping[str, str]) -> Outcome | None:
@@ -168,7 +170,7 @@ def _fits(planned: PlannedTask, options: Options) -> bool:
         return False
     except SignalInterruptError:
         raise
-    except VsrError:
+    except Exception:
         return True  # has nothing to do with memory; the run itself reports it
     return True
 

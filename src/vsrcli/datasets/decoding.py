@@ -15,6 +15,7 @@ from PIL import Image
 from vsrcli.errors import DataError
 from vsrcli.media.conversion import to_rgb
 from vsrcli.media.ffmpeg import file_url
+from vsrcli.media.safety import demux
 from vsrcli.system.text import IMAGE_EXTENSIONS, natural_key
 
 _HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
@@ -53,8 +54,9 @@ def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
         with av.open(file_url(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise DataError(f"no video in {str(path)!r}; {remedy}")
-            for frame in container.decode(video=0):
-                yield frame
+            for packet in demux(container, container.streams.video[0]):
+                for frame in packet.decode():
+                    yield frame
     except (FFmpegError, OSError) as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
     if frame is None:

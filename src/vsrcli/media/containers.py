@@ -12,6 +12,7 @@ from pathlib import Path
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media import y4m
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.safety import PROBED_BYTES
 from vsrcli.media.types import OtherStream, Source
 
 TEXT_SUBTITLES = frozenset(
@@ -302,12 +303,19 @@ def _describe(other: OtherStream) -> str:
     return ", ".join(filter(None, (other.codec, other.language, other.title)))
 
 
+_LATE = (
+    f"it begins behind the first {PROBED_BYTES // 10**6} MB of the file, or is of an unknown codec; a copy "
+    "in MKV keeps what begins late: `ffmpeg -probesize 2G -analyzeduration 2G -fflags +genpts -i IN -map 0 "
+    "-dn -c copy OUT.mkv`"
+)
 _PARAMETERS = {"audio": "sample rate or channels are", "video": "frame size is", "cover": "image size is"}
 
 
 def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
     if container.video_only:
         return _drop(stream, f"{container.name} has video only; --format matroska keeps it")
+    if stream.is_late:
+        return _drop(stream, _LATE)
     if not stream.is_readable:
         return _drop(stream, f"no {_PARAMETERS[stream.kind]} known: it is empty, or of an unknown codec")
     decide = {

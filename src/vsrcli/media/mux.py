@@ -19,7 +19,7 @@ from vsrcli.media.encoder_options import is_repeatable
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.output_plan import OutputPlan
-from vsrcli.media.safety import open_media, safe_input_options
+from vsrcli.media.safety import demux, open_media, safe_input_options
 from vsrcli.media.timecode import timecode_at
 from vsrcli.media.types import Source
 
@@ -280,7 +280,7 @@ def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path)
 def cover_data(source: Source, index: int) -> bytes | None:
     """Return the image file in an attached-picture stream; None if it is empty."""
     with open_media(source.path, format_name=source.container) as container:
-        for packet in container.demux(container.streams[index]):
+        for packet in demux(container, container.streams[index]):
             if packet.size:
                 return bytes(packet)
     return None

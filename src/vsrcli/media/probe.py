@@ -6,12 +6,14 @@ Facts come from the headers and, where only it is certain (rotation, interlacing
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, find_truncation, limit_decoder, open_media
+from vsrcli.media.look_ahead import late_streams, may_begin_later
+from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, demux, find_truncation, limit_decoder, open_media
 from vsrcli.media.stream_description import (
     codec_name,
     describe_video,
@@ -112,7 +114,7 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
     frame = _first_frame(container, stream)
     start = _container_start(container)
     descriptions = stream_descriptions(container)
-    return Source(
+    source = Source(
         path=path,
         container=name,
         start=start,
@@ -120,13 +122,14 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
         size_bytes=size,
         video=describe_video(container, stream, frame, start),
         other_streams=tuple(
-            _describe_other_stream(each, descriptions.get(each.index, ""))
+            _describe_other_stream(each, descriptions.get(each.index, ""), may_begin_later(container))
             for each in container.streams
             if each.index != stream.index
         ),
         metadata=metadata,
         chapters=tuple(_parse_chapter(each) for each in container.chapters()),
     )
+    return replace(source, other_streams=source.other_streams + late_streams(container, stream))
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
@@ -180,7 +183,7 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
     limit_decoder(stream)
     packet_count = 0
     try:
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             packet_count += 1
             try:
                 for frame in packet.decode():
@@ -214,7 +217,7 @@ def _stream_start(stream: Any) -> Fraction | None:
     return stream.start_time * Fraction(stream.time_base)
 
 
-def _describe_other_stream(stream: Any, description: str) -> OtherStream:
+def _describe_other_stream(stream: Any, description: str, may_begin_later: bool) -> OtherStream:
     metadata = lowercase_tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
     codec = (
@@ -230,6 +233,7 @@ def _describe_other_stream(stream: Any, description: str) -> OtherStream:
         title=stream_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summarize(stream, kind),
         is_readable=_has_parameters(stream),
+        is_late=may_begin_later and not _has_parameters(stream),
         start=_stream_start(stream),
     )
 

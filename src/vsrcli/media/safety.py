@@ -34,6 +34,13 @@ MAX_PIXELS = 2**26
 MAX_STREAMS = 256
 """Most streams of one file, attachments included; ffmpeg's command line names each of them."""
 
+HEADERLESS_FORMATS = ("mpeg", "mpegts", "flv")
+"""Demuxers that learn of some streams only from their first packet, or of what they hold."""
+
+PROBED_BYTES = 32_000_000
+"""Beginning of a file in one of these formats that is searched for streams: 30 s of a DVD, read in 0.1 s."""
+
+_PROBED_SECONDS = 120
 _VIDEO_FORMATS = (
     "3dostr,anm,apng,asf,asf_o,av1,avi,avif,avs2,avs3,bink,cavsvideo,cine,dirac,dnxhd,dv,evc,film_cpk,flic,flv,"
     "gif,gxf,h261,h263,h264,hevc,idcin,ipmovie,ivf,jpegxl_anim,live_flv,lvf,lxf,m4v,matroska,mjpeg,mjpeg_2000,"
@@ -86,7 +93,7 @@ _MP4_BOXES = frozenset(b"ftyp moov mdat free skip wide moof styp sidx pnot uuid"
 
 
 def open_media(path: Path, *, format_name: str | None = None) -> Any:
-    """Open a file as a PyAV container, to be used in a ``with`` statement.
+    """Open a file as a PyAV container, to be used in a ``with`` statement; read its packets with ``demux``.
 
     Args:
         path: the file.
@@ -102,8 +109,23 @@ def open_media(path: Path, *, format_name: str | None = None) -> Any:
         "protocol_whitelist": "file",
         "format_whitelist": format_name or _ALLOWED_FORMATS,
         "max_pixels": str(MAX_PIXELS),  # for decoders that run while the file is opened
+        **probing_options(format_name),
     }
-    return av.open(file_url(path), options=options, metadata_errors="replace")
+    container = av.open(file_url(path), options=options, metadata_errors="replace")
+    if format_name is None and probing_options(found := container.format.name):
+        container.close()
+        return open_media(path, format_name=found)
+    return container
+
+
+def demux(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the packets of a stream of a PyAV container, in decoding order.
+
+    Raises:
+        av.FFmpegError: the file cannot be read.
+    """
+    with contextlib.suppress(IndexError):  # PyAV's, behind the last packet, where other streams began later
+        yield from container.demux(stream)
 
 
 def open_output_file(file: Path, muxer: str) -> Any:
@@ -129,7 +151,24 @@ def safe_input_options(container: str) -> dict[str, str]:
     Args:
         container: the demuxer's name as PyAV detected it: ffmpeg must use the same one.
     """
-    return {"protocol_whitelist": "file,pipe", "format_whitelist": container}
+    return {
+        "protocol_whitelist": "file,pipe",
+        "format_whitelist": container,
+        **probing_options(container),
+    }
+
+
+def probing_options(container: str | None) -> dict[str, str]:
+    """Return options of libavformat to find streams that begin late; none where a header announces them all.
+
+    Python and ffmpeg must find the same ones, since streams are numbered as they are found.
+
+    Args:
+        container: the demuxer's name; None: unknown.
+    """
+    if container not in HEADERLESS_FORMATS:
+        return {}
+    return {"probesize": str(PROBED_BYTES), "analyzeduration": str(_PROBED_SECONDS * 1_000_000)}
 
 
 def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:

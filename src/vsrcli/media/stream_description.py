@@ -14,6 +14,7 @@ from typing import Any
 from vsrcli.media import color as colors
 from vsrcli.media.alpha import has_transparency
 from vsrcli.media.color import content_light_level, mastering_display, unsupported_side_data
+from vsrcli.media.safety import demux
 from vsrcli.media.types import INTERLACED, Color, Crop, VideoStream
 
 _MAX_FRAME_RATE = 1000
@@ -224,7 +225,7 @@ def _median_frame_rate(container: Any, stream: Any) -> Fraction:
     times: set[int] = set()
     with contextlib.suppress(av.FFmpegError, OSError):
         container.seek(stream.start_time or 0, stream=stream)
-        packets = (packet for packet in container.demux(stream) if packet.pts is not None)
+        packets = (packet for packet in demux(container, stream) if packet.pts is not None)
         times.update(packet.pts for packet in islice(packets, _RATE_PACKETS))
     distances = [later - earlier for earlier, later in pairwise(sorted(times))]
     return 1 / (Fraction(median(distances)) * Fraction(stream.time_base)) if distances else Fraction(0)

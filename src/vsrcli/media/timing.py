@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.media.safety import open_media
+from vsrcli.media.safety import demux, open_media
 from vsrcli.media.stream_description import has_no_timestamps
 from vsrcli.media.types import Source
 from vsrcli.system.signals import raise_if_cancelled
@@ -233,7 +233,7 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
             stream = container.streams[source.video.index]
             _seek_before(container, stream, source, stop - _SEEK_DISTANCES[0])
             late_count = 0
-            for packet in container.demux(stream):
+            for packet in demux(container, stream):
                 ticks = _packet_ticks(packet, source)
                 if ticks is None:
                     continue
@@ -293,7 +293,7 @@ def packets_of(source: Source) -> Iterator[Any]:
 
     try:
         with open_media(source.path, format_name=source.container) as container:
-            for packet in container.demux(container.streams[source.video.index]):
+            for packet in demux(container, container.streams[source.video.index]):
                 raise_if_cancelled()  # a file may have millions of packets
                 yield packet
     except (av.FFmpegError, OSError) as error:
@@ -319,7 +319,7 @@ def _times_from(source: Source, start: Fraction) -> Iterator[Fraction]:
             stream = container.streams[source.video.index]
             time_base = source.video.time_base
             _seek_before(container, stream, source, start - _SEEK_DISTANCES[0])
-            for packet in container.demux(stream):
+            for packet in demux(container, stream):
                 ticks = _packet_ticks(packet, source)
                 if ticks is not None and ticks * time_base >= start:
                     yield ticks * time_base
@@ -338,7 +338,7 @@ def _last_keyframe(container: Any, stream: Any, time: Fraction, distance: Fracti
     container.seek(int((time - distance) / time_base), stream=stream, backward=True)
     keyframe: Fraction | None = None
     late_count = 0
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         if packet.pts is None:
             continue
         packet_time = packet.pts * time_base

@@ -165,6 +165,7 @@ class OtherStream:
         is_readable: whether its parameters are known: sample rate and channels of audio, size of a video. No
             container can hold one without, such as a sound that is announced and never comes.
         start: seconds on the container's clock; None: not stated.
+        is_late: whether it probably begins behind the part of the file in which streams are searched for.
     """
 
     index: int
@@ -175,6 +176,7 @@ class OtherStream:
     summary: str = ""
     is_readable: bool = True
     start: Fraction | None = None
+    is_late: bool = False
 
 
 @dataclass(frozen=True)
