@@ -11,6 +11,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
+from vsrcli.media.truncation import find_truncation
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -66,6 +67,36 @@ def test_a_video_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, samp
     path = media.truncated(whole)
     vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, path.name, "truncated", "--keep-going")
     vsr("upscale", path, folder / "out.mp4", *BICUBIC, "--dry-run").fails(1, path.name, "truncated")
+
+
+SOUND = ("-c:a", "libvorbis", "-ar", 44100)
+OLD_CONTAINERS = {
+    "video.flv": ("-c:v", "flv1", "-an"),
+    "video.wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
+    "video.ogv": ("-c:v", "libtheora", *SOUND),
+    "video.gif": ("-an",),
+}
+
+
+@pytest.mark.parametrize("to_pipe", [False, True], ids=["file", "pipe"])
+@pytest.mark.parametrize("name", OLD_CONTAINERS)
+def test_older_containers_that_break_off(
+    name: str, to_pipe: bool, folder: Path, tmp_path: Path, vsr: Vsr
+) -> None:
+    """Whole files do not break off, nor with padding, nor where a pipe lets no header state a size."""
+    path, target = tmp_path / name, folder / "out.mkv"
+    unseekable = ("-flush_packets", 1, "-seekable", 0) if to_pipe else ()
+    media.run_ffmpeg(
+        *media.moving_pattern(24), *media.sine_tone(1), *OLD_CONTAINERS[name], *unseekable, f"file:{path}"
+    )
+    assert vsr("upscale", path, target, *BICUBIC, "--dry-run").status == 0
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(99))
+    assert find_truncation(path) is None
+    if to_pipe and name == "video.wmv":
+        return  # its size is stated nowhere
+    path.write_bytes(whole[: int(len(whole) * 0.7)])
+    vsr("upscale", path, target, *BICUBIC).fails(1, name, "truncated", "--keep-going")
 
 
 def test_damage_in_the_middle(tmp_path: Path, vsr: Vsr) -> None:

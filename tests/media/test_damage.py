@@ -18,8 +18,8 @@ from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.raw_reader import DamageConcealer
-from vsrcli.media.safety import find_bad_ts_packets
 from vsrcli.media.timing import find_jump_back, frame_ticks
+from vsrcli.media.truncation import find_bad_ts_packets
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]

@@ -13,7 +13,7 @@ from typing import Any
 
 from vsrcli.errors import InputError
 from vsrcli.media.look_ahead import late_streams, may_begin_later
-from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, demux, find_truncation, limit_decoder, open_media
+from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, demux, limit_decoder, open_media
 from vsrcli.media.stream_description import (
     codec_name,
     describe_video,
@@ -22,6 +22,7 @@ from vsrcli.media.stream_description import (
     stream_language,
     stream_title,
 )
+from vsrcli.media.truncation import find_truncation
 from vsrcli.media.types import Chapter, OtherStream, Source
 
 # Playlist demuxers are not allowed; these signatures name the commonest in messages.

@@ -18,7 +18,7 @@ import numpy as np
 
 from vsrcli.media.avi_index import IndexedTimes
 from vsrcli.media.process import FFmpegProcess, is_damage_message, is_decoder_error, parse_size_change
-from vsrcli.media.safety import find_bad_ts_packets, find_truncation
+from vsrcli.media.truncation import find_bad_ts_packets, find_truncation
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.text import format_timestamp
 

@@ -1,4 +1,4 @@
-"""Checks of untrusted input: safe opening of media files, ffmpeg options of the user, truncated files.
+"""Checks of untrusted input: safe opening of media files, ffmpeg options of the user.
 
 *Opening.* libavformat chooses a demuxer by content and name, and some demuxers open whatever the file refers
 to: other files, addresses, programs. Here PyAV and ffmpeg may use only demuxers that read all bytes from the
@@ -7,25 +7,18 @@ one file, and only the ``file`` protocol. Frame size and number of streams are l
 *Options.* ``-e`` may not set options that decide which frames, times and streams are written: an output that
 silently has fewer frames or other audio would be no success. Nor may a value name a device: x264 writes its
 statistics next to that name and renames them over it, which as root destroys ``/dev/null`` for the machine.
-
-*Truncation.* Decoders end silently at the end of a file, so a truncated video looks like a shorter one. The
-outer structure of the common containers reveals it without decoding.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-
-from vsrcli.errors import InputError, UsageError
+from vsrcli.errors import UsageError
 from vsrcli.media.ffmpeg import file_url
 
 MAX_PIXELS = 2**26
@@ -84,12 +77,6 @@ _REFUSED_VIDEO_OPTIONS = {"c": "use --codec", "codec": "use --codec", "pix_fmt":
 _DEVICE_SUFFIX = "device"  # options that end so name a device to encode with, which is opened, not written
 _LIST_SEPARATORS = re.compile(r"(?<!\\)[:=,;]")  # between names and values, as in x264-params and filters
 _QUOTES = re.compile(r"[\\'\"]")
-
-_SYNC_BYTE = 0x47  # first byte of a transport packet
-_PACKETS_PER_READ = 1 << 15
-_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
-_SEGMENT_ID = b"\x18\x53\x80\x67"
-_MP4_BOXES = frozenset(b"ftyp moov mdat free skip wide moof styp sidx pnot uuid".split())
 
 
 def open_media(path: Path, *, format_name: str | None = None) -> Any:
@@ -192,66 +179,6 @@ def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
             raise UsageError(f"-e {option}={value} is refused: {reason}")
 
 
-def find_truncation(path: Path) -> str | None:
-    """Return a phrase that says what is missing at the end of the file; None if nothing is known to be.
-
-    Covers MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    with _readable(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        first_bytes = file.read(64)
-        if first_bytes[4:8] in _MP4_BOXES:
-            return _mp4_truncation(file, size)
-        if first_bytes.startswith(_EBML_MAGIC):
-            return _matroska_truncation(first_bytes, size)
-        if first_bytes.startswith(b"RIFF") and first_bytes[8:12] == b"AVI ":
-            return _size_mismatch(8 + struct.unpack("<I", first_bytes[4:8])[0], size)
-        file.seek(0)
-        return _ts_truncation(file.read(204 * 8), size)
-
-
-def find_bad_ts_packets(path: Path) -> str | None:
-    """Return a phrase that counts the corrupt packets of an MPEG-TS file; None if none, or not MPEG-TS.
-
-    Reads the whole file. libavformat skips to the next packet silently, so frames would be missing.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    with _readable(path) as file:
-        packet_bytes, sync_offset = _ts_packet_layout(file.read(204 * 8)) or (0, 0)
-        if not packet_bytes:
-            return None
-        file.seek(0)
-        position, bad_count, first_bad = 0, 0, None
-        while block := file.read(packet_bytes * _PACKETS_PER_READ):
-            sync_bytes = np.frombuffer(block, np.uint8)[sync_offset::packet_bytes]
-            bad = np.flatnonzero(sync_bytes != _SYNC_BYTE)
-            if len(bad) and first_bad is None:
-                first_bad = position + int(bad[0]) * packet_bytes
-            bad_count += len(bad)
-            position += len(block)
-    if first_bad is None:
-        return None
-    return f"{bad_count} of its transport packets are corrupt, the first at byte {first_bad}"
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[BinaryIO]:
-    """Open a file; within the block, errors that reading it raises become an InputError."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); check the file and its disk or network share, then "
-            "run the command again"
-        ) from error
-
-
 def _special_file_reason(value: str) -> str | None:
     """Return why a value is refused that is or contains the name of a special file; None if it is not."""
     parts = [part for item in _LIST_SEPARATORS.split(value) for part in (item, _QUOTES.sub("", item))]
@@ -271,69 +198,3 @@ def _is_special_file(name: str) -> bool:
     except (OSError, ValueError):  # it does not exist, or is no valid name
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def _size_mismatch(declared: int, actual: int) -> str | None:
-    return f"its header declares {declared} bytes, the file has {actual}" if declared > actual else None
-
-
-def _mp4_truncation(file, size: int) -> str | None:
-    """Walk the top-level boxes: 32-bit size, name; size 1 = a 64-bit size follows, 0 = up to the end."""
-    position, names = 0, set()
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length, name = struct.unpack(">I4s", header[:8])
-        if length == 1 and len(header) == 16:
-            length = struct.unpack(">Q", header[8:])[0]
-        names.add(name)
-        if length == 0:
-            position = size
-            break
-        if length < 8:
-            break  # padding or garbage after the video; players stop here too
-        if position + length > size and name in (b"mdat", b"moov", b"moof"):
-            return f"its {name.decode()} box extends to byte {position + length}, the file ends at {size}"
-        position += length
-    if b"moov" not in names:
-        return "its index (the moov box) is missing"
-    return None
-
-
-def _matroska_truncation(first_bytes: bytes, size: int) -> str | None:
-    """Check the size of the Segment that follows the EBML header (all ones: unknown, a live recording)."""
-    length, size_length = _read_vint(first_bytes, 4)
-    start = 4 + size_length + length
-    if length < 0 or first_bytes[start : start + 4] != _SEGMENT_ID:
-        return None
-    length, size_length = _read_vint(first_bytes, start + 4)
-    return None if length < 0 else _size_mismatch(start + 4 + size_length + length, size)
-
-
-def _read_vint(data: bytes, offset: int) -> tuple[int, int]:
-    """Return the EBML size at ``offset``: (value, or -1 if unknown; bytes used)."""
-    if offset >= len(data) or data[offset] == 0:
-        return -1, 1
-    used = 9 - data[offset].bit_length()
-    raw = int.from_bytes(data[offset : offset + used], "big") & ((1 << 7 * used) - 1)
-    return (-1 if raw == (1 << 7 * used) - 1 or offset + used > len(data) else raw), used
-
-
-def _ts_truncation(first_bytes: bytes, size: int) -> str | None:
-    """Check that an MPEG-TS file ends with a whole packet."""
-    length, _ = _ts_packet_layout(first_bytes) or (0, 0)
-    remainder = size % length if length else 0
-    return f"its last transport packet has {remainder} of {length} bytes" if remainder else None
-
-
-def _ts_packet_layout(first_bytes: bytes) -> tuple[int, int] | None:
-    """Detect MPEG-TS: packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS).
-
-    Returns:
-        (bytes per packet, offset of 0x47 in it), or None if the file is not MPEG-TS.
-    """
-    for length, sync_offset in ((188, 0), (192, 4), (204, 0)):
-        starts = range(sync_offset, len(first_bytes), length)
-        if len(starts) >= 4 and all(first_bytes[at] == _SYNC_BYTE for at in starts):
-            return length, sync_offset
-    return None

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from vsrcli.errors import InputError
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.safety import find_bad_ts_packets
 from vsrcli.media.timing import constant_frame_rate, frame_ticks, frame_times, has_frame_in, last_frame
+from vsrcli.media.truncation import find_bad_ts_packets
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
 from vsrcli.system.files import sampled_sha256

@@ -33,11 +33,12 @@ from vsrcli.media.encoder_options import check_repeated_options, with_fixed_thre
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.planning import check_target, plan_output
-from vsrcli.media.safety import check_extra_options, find_truncation
+from vsrcli.media.safety import check_extra_options
 from vsrcli.media.segments import reason_not_segmentable
 from vsrcli.media.source_reader import SourceReader, Span
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
+from vsrcli.media.truncation import find_truncation
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.models.imported import ImportedModel
