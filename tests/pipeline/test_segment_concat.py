@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -106,6 +107,24 @@ CODECS = [
     ("prores_ks", ".mov", ()),
     ("ffv1", ".mkv", ()),
 ]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_gap_just_before_the_end_does_not_outlast_the_video(suffix: str, tmp_path: Path) -> None:
+    """Of frames that are shown in another order than decoded, the gap becomes the duration of a late one."""
+    source, target = tmp_path / "gap.mp4", tmp_path / f"out{suffix}"
+    times = "settb=1/90000,setpts='N*3000+if(gte(N,61),900000,0)'"
+    media.run_ffmpeg(
+        *media.moving_pattern(64, rate="30"), *media.sine_tone(12), "-vf", times, "-fps_mode", "passthrough",
+        "-enc_time_base", "1/90000", "-video_track_timescale", "90000", "-c:v", "libx264", "-bf", "0", source,
+    )  # fmt: skip
+    upscale_until(source, target, replace(OPTIONS, encode=EncodeOptions(preset="medium"), segment=64))
+    duration, data = probe(target).duration, target.read_bytes()
+    if suffix != ".mkv":  # what players show; libavformat counts packets
+        timescale, ticks = struct.unpack_from(">II", data, data.index(b"mvhd") + 16)
+        duration = Fraction(ticks, timescale)
+    assert duration is not None
+    assert abs(duration - (12 + Fraction(2, 15))) < Fraction(1, 30)
 
 
 def segment_encoder(job: Job, file: Path, **options: Any) -> VideoEncoder:

@@ -40,11 +40,13 @@ class EncodedInput:
         container: format of the pipe.
         offset_seconds: whole seconds to add to its times.
         offset_ticks: to add as well, in units of the pipe's time base; ffmpeg rounds seconds to microseconds.
+        end_ticks: where the last frame ends, on the source's clock, in the same units.
     """
 
     container: str
     offset_seconds: int
     offset_ticks: int
+    end_ticks: int
 
 
 def mux_command(
@@ -133,16 +135,18 @@ def _coding_options(
 ) -> dict[str, str | None]:
     """Return options that copy or encode the video with exact times.
 
-    The filter ``setts`` shifts copied times, and sets the last frame's duration, which pipes do not carry.
+    The filter ``setts`` shifts copied times, and sets the last frame's duration, which pipes do not carry:
+    MOV has the distances of decoding times instead, of which that of a gap would outlast the video.
     """
     constant_frame_rate, rate = plan.container.constant_frame_rate, source.video.frame_rate
     pts = f"PTS+({encoded_input.offset_ticks})" if encoded_input else "PTS"
-    duration_option = ""
+    duration = f"min(DURATION,{encoded_input.end_ticks}-({pts}))" if encoded_input else "DURATION"
+    duration_option = f":duration='{duration}'" if encoded_input else ""
     if plan.last_frame_duration is not None and not constant_frame_rate:
-        start, duration = plan.last_frame_duration
+        start, last_duration = plan.last_frame_duration
         time = f"({pts})*TB" if encoded_input else f"{pts}*TB"
         is_last = f"gte({time},{float(start - source.video.time_base / 2):.9f})"
-        duration_option = f":duration='if({is_last},{float(duration):.9f}/TB,DURATION)'"
+        duration_option = f":duration='if({is_last},{float(last_duration):.9f}/TB,{duration})'"
     setts = f"setts=pts={pts}:dts={pts.replace('PTS', 'DTS')}{duration_option}"
     if encoded_input:
         return {"c:v:0": "copy", "bsf:v:0": setts}

@@ -160,10 +160,12 @@ class SegmentConcatenator:
         Raises:
             EncodeError: ffmpeg has stopped, or a segment has changed since it was finished.
         """
-        seconds, ticks = divmod(self._origin - self._source.pts_offset * self._timescale, self._timescale)
+        offset = self._source.pts_offset * self._timescale
+        seconds, ticks = divmod(self._origin - offset, self._timescale)
+        end = self._ticks(self._segments[-1].last_pts) + self._last_frame_ticks - offset
         options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
         try:
-            self.writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
+            self.writer.start(EncodedInput(self._format, int(seconds), int(ticks), int(end)))
             pipe = self.writer.open_pipe(self._format, options)
             with self._open(self._segments[0]) as container:  # for its headers
                 stream = pipe.add_stream_from_template(container.streams.video[0], opaque=True)
