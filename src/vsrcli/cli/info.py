@@ -15,7 +15,7 @@ from vsrcli.cli.help import Command
 from vsrcli.cli.messages import json_text
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.types import SourcePath
-from vsrcli.media.types import INTERLACED, Source, VideoStream
+from vsrcli.media.types import INTERLACED, MIXED, Source, VideoStream
 from vsrcli.media.y4m import STDIO
 from vsrcli.system.signals import catch_signals
 
@@ -68,7 +68,7 @@ def describe(source: Source) -> Iterator[str]:
     hdr = [*_hdr(video)]
     if hdr:
         yield _row("hdr", *hdr)
-    order = "order unknown" if video.field_order == INTERLACED else video.field_order
+    order = {INTERLACED: "order unknown", MIXED: "in parts"}.get(video.field_order or "", video.field_order)
     yield _row("fields", order or "not stated", "interlaced" if video.is_interlaced else "")
     if video.timecode:
         yield _row("timecode", video.timecode)

@@ -9,7 +9,7 @@ from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url, open_input
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
-from vsrcli.media.types import Source
+from vsrcli.media.types import MIXED, Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
 _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
@@ -70,7 +70,8 @@ def decode_command(
         if offset > 0:
             input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
     resolved = resolve_color(video.color, video.pix_fmt, video.width, video.height)
-    filters = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
+    which = "interlaced" if video.field_order == MIXED else "all"
+    filters = [f"bwdif=mode=send_frame:parity=auto:deint={which}"] if deinterlace else []
     filters.append(
         decode_filter(
             resolved,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from vsrcli.media.containers import Container
-from vsrcli.media.types import INTERLACED, Source, VideoStream
+from vsrcli.media.types import INTERLACED, MIXED, Source, VideoStream
 
 # The tags that libavformat writes into MP4 and QuickTime; it drops all others silently.
 _MP4_TAGS = frozenset(
@@ -97,7 +97,10 @@ def source_notices(
 
 
 def _frame_notices(video: VideoStream, deinterlace: bool) -> Iterator[str]:
-    if video.is_interlaced:
+    if video.field_order == MIXED:
+        treatment = "these are deinterlaced" if deinterlace else "they stay so, and combing will be visible"
+        yield f"the video has progressive and interlaced frames: {treatment}"
+    elif video.is_interlaced:
         treatment = (
             "it is deinterlaced, one frame per frame"
             if deinterlace

@@ -1,6 +1,7 @@
 """Probe a video file: its streams and metadata, read with PyAV, since the bundled ffmpeg brings no ffprobe.
 
-Facts come from the headers and, where only it is certain (rotation, interlacing, HDR), the first frame.
+Facts come from the headers and, where only it is certain (rotation, interlacing, HDR), the first frame, or
+frames further on (:mod:`~vsrcli.media.look_ahead`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media.look_ahead import late_streams, may_begin_later
+from vsrcli.media.look_ahead import becomes_interlaced, late_streams, may_begin_later
 from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, demux, limit_decoder, open_media
 from vsrcli.media.stream_description import (
     codec_name,
@@ -23,7 +24,7 @@ from vsrcli.media.stream_description import (
     stream_title,
 )
 from vsrcli.media.truncation import find_truncation
-from vsrcli.media.types import Chapter, OtherStream, Source
+from vsrcli.media.types import MIXED, Chapter, OtherStream, Source
 
 # Playlist demuxers are not allowed; these signatures name the commonest in messages.
 _PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"[playlist]")
@@ -130,6 +131,8 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
         metadata=metadata,
         chapters=tuple(_parse_chapter(each) for each in container.chapters()),
     )
+    if not source.video.is_interlaced and becomes_interlaced(container, stream):
+        source = replace(source, video=replace(source.video, field_order=MIXED))
     return replace(source, other_streams=source.other_streams + late_streams(container, stream))
 
 

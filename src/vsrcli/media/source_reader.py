@@ -12,7 +12,7 @@ from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.timing import constant_frame_rate, frame_ticks, frame_times, has_frame_in, last_frame
 from vsrcli.media.truncation import find_bad_ts_packets
-from vsrcli.media.types import Source
+from vsrcli.media.types import MIXED, Source
 from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
 from vsrcli.system.files import sampled_sha256
 
@@ -153,4 +153,5 @@ class VideoReader:
             "the input's size": str(stat.st_size),
             "the input's modification time": str(stat.st_mtime_ns),
             "the input": sampled_sha256(self.source.path, stat.st_size),  # it may grow meanwhile
+            **({"the input's fields": MIXED} if self.source.video.field_order == MIXED else {}),
         }

@@ -13,6 +13,7 @@ import numpy as np
 from vsrcli.frames.pixels import fill_transparent
 
 INTERLACED = "interlaced"  # a field order: two fields a frame, unknown which one is first
+MIXED = "mixed"  # a field order: the video begins progressive, and goes on interlaced
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class VideoStream:
         sample_aspect_ratio: width of a pixel over its height (1 = square), as displayed.
         color: tags.
         field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt``, ``INTERLACED`` if only the order is
-            unknown, or None.
+            unknown, ``MIXED``, or None.
         language, title: from the metadata, or None.
         is_mirrored: whether frames must also be flipped upside down, before they are rotated.
         mastering_display, content_light: HDR metadata, or None.
@@ -142,8 +143,8 @@ class VideoStream:
 
     @property
     def is_interlaced(self) -> bool:
-        """Whether the file declares that its frames consist of two fields."""
-        return self.field_order in ("tt", "bb", "tb", "bt", INTERLACED)
+        """Whether the file declares that its frames, or some of them, consist of two fields."""
+        return self.field_order in ("tt", "bb", "tb", "bt", INTERLACED, MIXED)
 
     @property
     def is_high_bit_depth(self) -> bool:

@@ -14,10 +14,10 @@ from vsrcli.media.color import is_rgb, resolve_color
 from vsrcli.media.containers import Container
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.source_reader import Span
-from vsrcli.media.types import INTERLACED, Color, Source, VideoStream
+from vsrcli.media.types import INTERLACED, MIXED, Color, Source, VideoStream
 from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, create_header
 
-_FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b", INTERLACED: "?"}
+_FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b", INTERLACED: "?", MIXED: "?"}
 
 
 def require_rawvideo(options: EncodeOptions) -> None:
