@@ -75,3 +75,17 @@ def test_h264_that_can_have_no_fields_is_not_searched(sample: Sample) -> None:
     assert not has_fields(sample(media.mpegts))
     assert not may_have_fields(b"")
     assert not may_have_fields(b"\1nonsense")
+
+
+def test_a_bottom_field_that_only_the_container_states_is_first(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """The frames of HuffYUV state nothing; bwdif would take the top field for the first one."""
+    stated, flagged = tmp_path / "stated.mkv", tmp_path / "flagged.mkv"
+    fields = (*media.moving_pattern(20, rate="50"), "-vf", "tinterlace=interleave_bottom,setfield=bff")
+    for path, codec in ((stated, "huffyuv"), (flagged, "ffv1")):
+        media.run_ffmpeg(*fields, "-pix_fmt", "yuv422p", "-c:v", codec, "-flags", "+ilme+ildct", path)
+    assert not probe(stated).video.has_flagged_fields
+    pixels = []
+    for path in (stated, flagged):
+        with Decoder(probe(path), ffmpeg=ffmpeg) as decoder:
+            pixels.append([frame.pixels for frame in decoder])
+    assert all((one == other).all() for one, other in zip(*pixels, strict=True))

@@ -9,7 +9,7 @@ from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url, open_input
 from vsrcli.media.safety import MAX_PIXELS, safe_input_options
-from vsrcli.media.types import MIXED, Source
+from vsrcli.media.types import MIXED, Source, VideoStream
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
 _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
@@ -70,8 +70,7 @@ def decode_command(
         if offset > 0:
             input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
     resolved = resolve_color(video.color, video.pix_fmt, video.width, video.height)
-    which = "interlaced" if video.field_order == MIXED else "all"
-    filters = [f"bwdif=mode=send_frame:parity=auto:deint={which}"] if deinterlace else []
+    filters = [_deinterlacer(video)] if deinterlace else []
     filters.append(
         decode_filter(
             resolved,
@@ -104,3 +103,10 @@ def decode_command(
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # Level "info" reports a change of size; its other messages are dropped.
     return build_command(ffmpeg, stream, "pipe:1", options, global_options=flags, loglevel="info")
+
+
+def _deinterlacer(video: VideoStream) -> str:
+    """Return the filter, which takes an order that frames do not state for that of the top field first."""
+    deint = "interlaced" if video.field_order == MIXED else "all"
+    parity = "bff" if video.field_order in ("bb", "bt") and not video.has_flagged_fields else "auto"
+    return f"bwdif=mode=send_frame:parity={parity}:deint={deint}"

@@ -79,6 +79,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
         crop=crop,
         has_estimated_rate=has_estimated_rate,
+        has_flagged_fields=frame is None or frame.interlaced_frame,
     )
 
 

@@ -106,6 +106,7 @@ class VideoStream:
             Dolby Vision …), as phrases for notices.
         crop: borders that the decoder cuts off, before it rotates; None: there are none.
         has_estimated_rate: whether ``frame_rate`` is that of the first frames: the container states none.
+        has_flagged_fields: whether frames state their field order themselves, not the container alone.
     """
 
     index: int
@@ -133,6 +134,7 @@ class VideoStream:
     unsupported_features: tuple[str, ...] = ()
     crop: Crop | None = None
     has_estimated_rate: bool = False
+    has_flagged_fields: bool = True
 
     @property
     def coded_size(self) -> tuple[int, int]:
