@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import media_samples as media
 from vsrcli.errors import InputError
@@ -155,6 +156,15 @@ def test_audio_only_and_still_images(sample: Callable[..., Path], tmp_path: Path
     image = tmp_path / "image.png"
     media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", image)
     assert "still image" in str(probe_error(image))
+
+
+def test_animated_webp(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (16, 16), (shade, 0, 0)) for shade in (0, 200)]
+    animated, still = tmp_path / "animated.webp", tmp_path / "still.webp"
+    frames[0].save(animated, save_all=True, append_images=frames[1:])
+    frames[0].save(still)
+    assert "animated WebP" in str(probe_error(animated))
+    assert "still image" in str(probe_error(still))
 
 
 def heif(folder: Path, *, tiles: int, with_thumbnail: bool) -> Path:

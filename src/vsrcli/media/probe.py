@@ -101,6 +101,11 @@ def _unreadable_error(path: Path, error: Exception) -> InputError:
 
 def _describe_source(container: Any, path: Path, size: int) -> Source:
     name = container.format.name
+    if name == "webp_pipe" and _is_animated_webp(path):
+        raise InputError(
+            f"{path} is an animated WebP, which ffmpeg cannot read here; convert it to images, by "
+            "`magick IN.webp -coalesce FRAMES/%05d.png`, and give their folder and --fps"
+        )
     if name.endswith("_pipe") or name == "ico":
         raise InputError(f"{path} is a still image ({name}), not a video; give a video file")
     if name == "tty":  # libavformat's text-art demuxer accepts any text file
@@ -134,6 +139,12 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
     if not source.video.is_interlaced and becomes_interlaced(container, stream):
         source = replace(source, video=replace(source.video, field_order=MIXED))
     return replace(source, other_streams=source.other_streams + late_streams(container, stream))
+
+
+def _is_animated_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        first_bytes = file.read(21)
+    return first_bytes[12:16] == b"VP8X" and bool(first_bytes[20] & 2)
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
