@@ -192,6 +192,19 @@ def test_a_slide_show(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     assert probe(target).video.duration == 2
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_tags_of_ogg(suffix: str, tmp_path: Path, vsr: Vsr) -> None:
+    """They are those of its streams there, and of the file elsewhere."""
+    path, target = tmp_path / "video.ogv", tmp_path / f"out{suffix}"
+    tags = {"title": "A day = a year", "artist": "Someone", "date": "2024"}
+    written = [part for key, value in tags.items() for part in ("-metadata", f"{key}={value}")]
+    media.run_ffmpeg(*media.moving_pattern(6), *written, "-c:v", "libtheora", path)
+    assert vsr("upscale", path, target, *BICUBIC).status == 0
+    found = probe(target).metadata
+    assert {key: found.get(key) for key in tags} == tags
+    assert "title: A day = a year" in vsr("info", path).out
+
+
 def test_through_a_link(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     (tmp_path / "disk").mkdir()
     real, link = tmp_path / "disk" / "real.mp4", tmp_path / "link.mp4"

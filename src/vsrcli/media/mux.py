@@ -159,8 +159,12 @@ def _coding_options(
 
 
 def _global_tags(plan: OutputPlan, source: Source) -> list[str]:
-    """Return ``-metadata``: the creation time, which ffmpeg does not copy, and no tags of the file itself."""
+    """Return ``-metadata``: the creation time and tags of Ogg, which ffmpeg does not copy, and no tags of the
+    file itself.
+    """
     tags: dict[str, str] = dict.fromkeys(_SOURCE_FILE_TAGS, "")
+    if source.container == "ogg":
+        tags |= source.metadata
     if "creation_time" in source.metadata:
         tags["creation_time"] = source.metadata["creation_time"]
     arguments = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]

@@ -30,6 +30,7 @@ from vsrcli.media.types import MIXED, Chapter, OtherStream, Source
 _PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _STREAM_CODEC = re.compile(r"\w+: (\w+)(?:[^(]*\((\w{4}) / 0x)?")  # kind: codec (tag / its number)
 _Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
+_OF_STREAM_IN_OGG = ("encoder", "language")
 _MAX_PACKETS_TO_FIRST_FRAME = 500
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -118,6 +119,9 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
     stream = _select_video_stream(container, path)
     _check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
     metadata = lowercase_tags(container.metadata)
+    if name == "ogg":  # its comments are those of streams; an encoder describes only itself
+        comments = lowercase_tags(stream.metadata).items()
+        metadata |= {key: value for key, value in comments if key not in (*metadata, *_OF_STREAM_IN_OGG)}
     frame = _first_frame(container, stream)
     start = _container_start(container)
     descriptions = stream_descriptions(container)
