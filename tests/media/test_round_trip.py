@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.stream
@@ -246,6 +247,21 @@ def test_bursts_of_a_recording_without_a_rate_in_avi(
     path, target = sample(media.without_rate, suffix=".mkv", times=times), tmp_path / "out.avi"
     upscale(path, target, codec="mpeg4")
     assert relative_times(target) == relative_times(path)
+
+
+def test_variable_rate_in_avi(tmp_path: Path, vsr: Callable[..., Any]) -> None:
+    """Frames nearer than a tick would be shifted further and further, and were taken for damaged sound."""
+    path, target = tmp_path / "phone.mp4", tmp_path / "out.avi"
+    times = "settb=1/90000,setpts='N*3000+mod(N*N*7,11)*250'"
+    media.run_ffmpeg(
+        *media.moving_pattern(60, rate="30"), "-vf", times, "-fps_mode", "passthrough",
+        "-enc_time_base", "1/90000", "-video_track_timescale", "90000", "-c:v", "libx264", path,
+    )  # fmt: skip
+    done = vsr("upscale", path, target, "-m", "bicubic", "-s", "2", "--codec", "mpeg4")
+    assert done.status == 0, done.err
+    assert "damaged" not in done.err
+    pairs = zip(relative_times(target), relative_times(path), strict=True)
+    assert max(abs(one - other) for one, other in pairs) < Fraction(1, 200)
 
 
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame", "ac3", "pcm_s16le"])

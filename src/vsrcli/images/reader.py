@@ -269,7 +269,7 @@ class ImageSequenceReader:
         end: Fraction | None,
         max_frames: int | None = None,
         *,
-        for_y4m: bool = False,
+        for_counting: bool = False,
     ) -> Span:
         if max_frames is not None:
             end = self.source.indices_in(start, end, max_frames).stop * self.source.video.time_base

@@ -20,6 +20,8 @@ from vsrcli.media.safety import open_output_file
 from vsrcli.media.types import Source
 from vsrcli.system.files import create_temporary_folder, publish_file, remove_temporary, temporary_name
 
+_ENCODED_VIDEO = "[vost#0:0"  # of messages about it
+
 
 @dataclass(frozen=True)
 class SegmentFile:
@@ -262,8 +264,11 @@ class FFmpegWriter:
         )
 
     def _on_stderr_line(self, line: str) -> None:
-        """Count damage messages. Called in the thread that drains stderr, for every line."""
-        self._damage_count += is_damage_message(line)
+        """Count damage messages. Called in the thread that drains stderr, for every line.
+
+        Those about the new video are none of the source's.
+        """
+        self._damage_count += is_damage_message(line) and not line.startswith(_ENCODED_VIDEO)
 
 
 def count_frames(file: Path, muxer: str) -> int:

@@ -152,7 +152,7 @@ def _coding_options(
         return {"c:v:0": "copy", "bsf:v:0": setts}
     time_base = ffmpeg.demux_time_base
     if constant_frame_rate and rate is not None:  # of an estimated rate, frames of a burst would share a tick
-        tick = source.video.time_base if source.video.has_estimated_rate else 1 / rate
+        tick = plan.tick or (source.video.time_base if source.video.has_estimated_rate else 1 / rate)
         time_base = f"{tick.numerator}/{tick.denominator}"
     options = {"c:v:0": plan.codec, "fps_mode:v:0": "passthrough", "enc_time_base:v:0": time_base}
     return {**options, "bsf:v:0": setts} if duration_option else {**options}

@@ -34,6 +34,7 @@ from vsrcli.system.files import resolve_target
 # MP4 counts whole ticks per second; below this, players and edit lists become inexact.
 _MIN_TIMESCALE = 10_000
 _MAX_TIMESCALE = 2**31 - 1
+_TICKS_PER_FRAME = 8
 _MAX_PIXELS = 2**28  # largest frame that libavutil accepts
 _REORDERING_ENCODERS = ("libx264", "libx265")
 _SLIDE_SHOW_CONTAINERS = ("gif", "apng")
@@ -140,6 +141,7 @@ def plan_output(
         alpha=codec.alpha,
         extra=codec.options.extra,
         last_frame_duration=last_frame,
+        tick=_fine_tick(video) if span.is_irregular else None,
         header=header,
     )
 
@@ -209,6 +211,16 @@ def _unusual_last_frame(source: Source, span: Span) -> tuple[Fraction, Fraction]
     last = span.last_frame
     usual = last is not None and abs(last[1] - _frame_duration(source)) <= source.video.time_base
     return None if last is None or last[1] <= 0 or usual else last
+
+
+def _fine_tick(video: VideoStream) -> Fraction | None:
+    """Return a tick that keeps frames of variable distances apart; each one without a frame takes 24 bytes.
+
+    None: that of the recording's clock does, or the rate is unknown. (MPEG-4 has no ticks below 1/65535 s.)
+    """
+    if video.has_estimated_rate or not video.frame_rate:
+        return None
+    return max(Fraction(1, round(_TICKS_PER_FRAME * video.frame_rate) or 1), video.time_base)
 
 
 def _timescale(time_base: Fraction) -> int | None:

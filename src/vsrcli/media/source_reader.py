@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
+import numpy as np
+
 from vsrcli.errors import InputError
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -15,6 +17,8 @@ from vsrcli.media.truncation import find_bad_ts_packets
 from vsrcli.media.types import MIXED, Source
 from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
 from vsrcli.system.files import sampled_sha256
+
+_REGULAR_DISTANCE = Fraction(9, 10)  # of frames, relative: containers round times
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Span:
         last_frame: (time on the source's clock, duration) of the last frame; None: not stated.
         y4m_header: of a source that is a YUV4MPEG2 stream.
         frame_rate: constant rate that reproduces the time of every frame; None: variable, or not determined.
+        is_irregular: whether some frames are nearer to one another than the frame rate says.
     """
 
     start: Fraction | None = None
@@ -33,6 +38,7 @@ class Span:
     last_frame: tuple[Fraction, Fraction] | None = None
     y4m_header: Y4mHeader | None = None
     frame_rate: Fraction | None = None
+    is_irregular: bool = False
 
 
 class SourceReader(Protocol):
@@ -72,14 +78,15 @@ class SourceReader(Protocol):
         end: Fraction | None,
         max_frames: int | None = None,
         *,
-        for_y4m: bool = False,
+        for_counting: bool = False,
     ) -> Span:
         """Read what planning needs of a span, which ends before the first frame beyond ``max_frames``.
 
         Args:
             start, end: of the span.
             max_frames: None: no limit.
-            for_y4m: also what a YUV4MPEG2 output needs, which may take reading all packets.
+            for_counting: also what an output needs that counts frames (YUV4MPEG2, AVI), which may take
+                reading all packets.
 
         Raises:
             InputError: the source cannot be read.
@@ -125,7 +132,7 @@ class VideoReader:
         end: Fraction | None,
         max_frames: int | None = None,
         *,
-        for_y4m: bool = False,
+        for_counting: bool = False,
     ) -> Span:
         source, video = self.source, self.source.video
         if max_frames is not None:
@@ -135,7 +142,7 @@ class VideoReader:
             end = min(ends if end is None else [*ends, end], default=None)
         stop = None if end is None else source.start + end
         span = Span(start, end, last_frame(source, stop))
-        if not for_y4m:
+        if not for_counting:
             return span
         if source.container == CONTAINER:
             with source.path.open("rb") as file:
@@ -145,7 +152,10 @@ class VideoReader:
             ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
         if stop is not None:
             ticks = ticks[ticks < math.ceil(stop / video.time_base)]
-        return replace(span, frame_rate=constant_frame_rate(ticks, video.frame_rate, video.time_base))
+        rate = constant_frame_rate(ticks, video.frame_rate, video.time_base)
+        distance = np.diff(ticks).min(initial=np.iinfo(np.int64).max)
+        nearest = _REGULAR_DISTANCE / ((video.frame_rate or 1) * video.time_base)
+        return replace(span, frame_rate=rate, is_irregular=rate is None and bool(distance < nearest))
 
     def fingerprint(self) -> dict[str, str]:
         stat = self.source.path.stat()

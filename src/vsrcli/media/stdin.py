@@ -81,7 +81,7 @@ class Y4mStreamReader(VideoReader):
         end: Fraction | None,
         max_frames: int | None = None,
         *,
-        for_y4m: bool = False,
+        for_counting: bool = False,
     ) -> Span:
         return replace(super().read_span(start, end), y4m_header=self._stream.header)
 

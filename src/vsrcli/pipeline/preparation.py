@@ -150,7 +150,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         # before all of a long video has been read in vain
         check_target(target, overwrite=options.encode.overwrite, inputs=inputs)
         container = choose_container(target, options.encode.format, ffmpeg)
-    for_y4m = container is not None and container.video_only
+    for_counting = container is not None and container.constant_frame_rate
     fps_required = options.fps is not None and "fps" not in options.encode.optional
     reader = open_source(
         source, options.fps, target, fps_required=fps_required, keep_going=options.keep_going
@@ -160,7 +160,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         reader.check_damage()
     if end is None and options.frames is None and not options.keep_going and target != STDIO:
         _check_complete(reader.source)
-    span = reader.read_span(start, end, options.frames, for_y4m=for_y4m)
+    span = reader.read_span(start, end, options.frames, for_counting=for_counting)
     sequence = reader.source.images
     indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
     images = find_targets(reader.source, indices, target, options.frames)
