@@ -13,8 +13,10 @@ from web_client import TUS, LocalServer, assert_error
 
 import media_samples as media
 from vsrcli.models.architectures import MODEL_PRESETS
+from vsrcli.web import jobs
+from vsrcli.web.cleanup import cancel_job
 from vsrcli.web.options import parse_job_request
-from vsrcli.web.store import DONE, FAILED, QUEUED, RUNNING, Store
+from vsrcli.web.store import DONE, FAILED, QUEUED, RUNNING, JobRecord, Store
 
 Sample = Callable[..., Path]
 
@@ -284,3 +286,23 @@ def ready(server: LocalServer, sample: Sample) -> tuple[LocalServer, str, str]:
     client = server.client()
     video = client.upload_video(sample(media.cfr).read_bytes())
     return server, client.cookies["vsr_session"], video["id"]
+
+
+@pytest.mark.parametrize("state", [DONE, FAILED])
+def test_job_that_ends_while_it_is_cancelled_keeps_its_files(
+    state: str, open_server: Callable[..., LocalServer], sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = open_server()
+    client, store = server.client(), Store(server.settings.database)
+    job = client.convert(client.upload_video(sample(media.cfr).read_bytes()))
+    kept = server.settings.job_dir(job["id"]) / ".result.mp4.vsr"
+    kept.mkdir()
+    assert store.transition_job(job["id"], QUEUED, RUNNING)
+
+    def end_and_cancel(store: Store, record: JobRecord) -> bool:
+        assert store.transition_job(record.id, RUNNING, state, disk_bytes=5)
+        return cancel_job(store, record)
+
+    monkeypatch.setattr(jobs, "cancel_job", end_and_cancel)
+    assert client.post(f"/api/jobs/{job['id']}/cancel").json()["state"] == state
+    assert kept.exists()

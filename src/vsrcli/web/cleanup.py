@@ -41,10 +41,16 @@ def delete_job(store: Store, settings: Settings, job: JobRecord, is_in_use: IsIn
         _purge_job(store, settings, job)
 
 
-def cancel_job(store: Store, job: JobRecord) -> None:
-    """Cancel a job: at once while it is queued, by a request to the worker while it runs."""
-    if not store.transition_job(job.id, QUEUED, CANCELLED, cancel_requested=True, **NO_MESSAGE.job_columns()):
-        store.update_job(job.id, cancel_requested=True)
+def cancel_job(store: Store, job: JobRecord) -> bool:
+    """Cancel a job: at once while it is queued, by a request to the worker while it runs.
+
+    Returns:
+        Whether it was queued. Otherwise its files are the worker's, or those of a job that has just ended.
+    """
+    if store.transition_job(job.id, QUEUED, CANCELLED, cancel_requested=True, **NO_MESSAGE.job_columns()):
+        return True
+    store.update_job(job.id, cancel_requested=True)
+    return False
 
 
 def delete_expired(store: Store, settings: Settings, is_in_use: IsInUse) -> int:

@@ -113,9 +113,7 @@ class JobRoutes:
         job = require_owned_job(self._store, request)
         if not job.is_pending:
             raise ApiError(409, "finished", "This job has finished; there is nothing to cancel.")
-        cancel_job(self._store, job)
-        present = self._store.get_job(job.id)
-        if present is not None and not present.is_pending:  # what it had finished before an interruption
+        if cancel_job(self._store, job):  # what it had finished before an interruption
             shutil.rmtree(self._settings.job_dir(job.id), ignore_errors=True)
         log_event("job cancelled", job=anonymize_id(job.id))
         return self.get(request)
