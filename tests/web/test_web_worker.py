@@ -138,6 +138,28 @@ def test_command_that_is_killed_is_run_again(
     assert folder.store.bytes_used() >= 1000 + 100 * segments  # the quota counts it
 
 
+def test_job_that_is_resumed_while_its_thread_ends_runs_again(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread takes its id from the queue before it is inactive, and must not lose it."""
+    job, states = add_queued_job(folder), [FAILED, DONE]
+
+    def attempt(*_: object) -> None:
+        state = states.pop(0)
+        assert folder.store.transition_job(job.id, RUNNING, state)
+        if state == FAILED:
+            assert folder.store.transition_job(job.id, FAILED, QUEUED)
+            other = threading.Thread(target=runner, args=(job.id,))
+            other.start()
+            other.join()
+
+    monkeypatch.setattr(conversion._JobProcess, "run", attempt)
+    runner = JobRunner(folder.store, folder.settings, CancelToken())
+    runner(job.id)
+    assert reload(folder, job).state == DONE
+    assert not runner.active
+
+
 def test_killed_command_of_a_cancelled_job_is_not_run_again(
     folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

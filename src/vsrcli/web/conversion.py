@@ -112,6 +112,7 @@ class JobRunner:
     def __init__(self, store: Store, settings: Settings, cancel: CancelToken) -> None:
         self._store, self._settings, self._cancel = store, settings, cancel
         self.active: set[str] = set()
+        self._repeated: set[str] = set()  # ids that came again while they were active
         self._lock = threading.Lock()
         self._devices: queue.Queue[str] = queue.Queue()
         for device in settings.devices:
@@ -125,14 +126,22 @@ class JobRunner:
                 on with what it has finished once :func:`~vsrcli.web.worker.requeue_interrupted` queues it.
         """
         with self._lock:  # an id may come twice at once
-            if self._cancel.is_cancelled or job_id in self.active:
+            if self._cancel.is_cancelled:
+                return
+            if job_id in self.active:
+                self._repeated.add(job_id)
                 return
             self.active.add(job_id)  # before the record says that it runs
         try:
             if self._store.transition_job(job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()):
                 self._run(job_id)
         finally:
-            self.active.discard(job_id)
+            with self._lock:
+                is_repeated = job_id in self._repeated
+                self._repeated.discard(job_id)
+                self.active.discard(job_id)
+        if is_repeated:  # perhaps it had failed, and was queued again before it was inactive
+            self(job_id)
 
     def _run(self, job_id: str) -> None:
         device, job = self._devices.get(), None
