@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sqlite3
@@ -136,6 +137,22 @@ def test_command_that_is_killed_is_run_again(
     assert len(list((folder.settings.job_dir(job.id) / ".result.mp4.vsr").iterdir())) == segments
     assert after.is_resumable
     assert folder.store.bytes_used() >= 1000 + 100 * segments  # the quota counts it
+
+
+def test_what_the_command_cannot_go_on_with_is_deleted(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, each attempt to repeat it would resume it, and fail again."""
+    job = add_queued_job(folder)
+    error = {"message_type": "error", "text": "its segment is damaged; use --no-resume to start over"}
+    code = "import os, sys; os.mkdir('.result.mp4.vsr'); os.write(int(sys.argv[-1]), sys.argv[1].encode())"
+    command = [sys.executable, "-I", "-c", f"{code}; sys.exit(1)", f"{json.dumps(error)}\n"]
+    monkeypatch.setattr(conversion, "job_command", lambda *_: command)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
+    after = reload(folder, job)
+    assert (after.state, after.message, after.disk_bytes) == (FAILED, error["text"], 0)
+    assert not after.is_resumable
+    assert not folder.settings.job_dir(job.id).exists()
 
 
 def test_job_that_is_resumed_while_its_thread_ends_runs_again(

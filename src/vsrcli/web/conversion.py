@@ -176,6 +176,7 @@ class _JobProcess:
         self._source = settings.upload_path(upload.id, upload.suffix)
         self._target = settings.result_path(job.id, job.suffix)
         self._notices, self._error = [*job.notices], ""
+        self._must_begin_anew = False  # the command cannot go on with what it has finished
         self._progress = dict[str, Any]()
         self._stop_reason = ""  # one of stopping, cancelled, quota, once it has to be stopped
 
@@ -275,6 +276,7 @@ class _JobProcess:
             self._notices += [self._hide_paths(each) for each in message.get("warnings", [])][:_MAX_NOTICES]
         elif kind == "error":
             self._error = self._hide_paths(text)
+            self._must_begin_anew = "--no-resume" in text  # the remedy, whatever the error
 
     def _hide_paths(self, text: str) -> str:
         return hide_paths(text, self._source, self._target, self._upload.name)
@@ -282,7 +284,7 @@ class _JobProcess:
     def _finish_without_result(self, status: int) -> None:
         """Put the job back into the queue if the worker stops; otherwise record why there is no result.
 
-        What a failed job has finished is kept, unless that took too much space.
+        What a failed job has finished is kept, unless that took too much space or cannot be used.
         """
         job, store = self._job, self._store
         if self._stop_reason == "stopping":
@@ -297,7 +299,7 @@ class _JobProcess:
         elif self._error:  # the command's own message, which is not translated
             message = StatusMessage("command", self._error)
         kept = 0
-        if self._stop_reason:
+        if self._stop_reason or self._must_begin_anew:
             shutil.rmtree(self._target.parent, ignore_errors=True)
         else:
             kept = kept_bytes(self._target)
