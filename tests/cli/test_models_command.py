@@ -107,20 +107,50 @@ def test_a_network_for_blue_first(vsr: Vsr, network: Path, library: Path) -> Non
 
 
 @pytest.mark.usefixtures("probed")
-@pytest.mark.parametrize("left", ["", '{"name": ', None])
+@pytest.mark.parametrize("left", ["", '{"name": ', "[]"])
 def test_a_damaged_model_can_be_removed_and_added_again(
-    left: str | None, vsr: Vsr, network: Path, library: Path
+    left: str, vsr: Vsr, network: Path, library: Path
 ) -> None:
     add = ("models", "add", network, "--name")
     assert vsr(*add, "mine").status == 0
-    sidecar = library / "mine" / "mine.json"
-    sidecar.unlink() if left is None else sidecar.write_text(left)
+    (library / "mine" / "mine.json").write_text(left)
     for name in ("mine", "Mine"):
         vsr(*add, name).fails(1, str(library / "mine"), "vsr models remove mine", "another name")
     vsr("upscale", network, "out.mp4", "-m", "mine").fails(1, "'mine'", "vsr models remove mine")
     assert vsr("models", "remove", "mine").status == 0
     assert list(library.iterdir()) == []
     assert vsr(*add, "mine").status == 0
+
+
+@pytest.mark.usefixtures("probed")
+@pytest.mark.parametrize("sidecar", [None, '{"licence": "CC0-1.0", "order": "bgr"}'])
+def test_networks_that_were_not_added_are_not_removed(
+    sidecar: str | None, vsr: Vsr, network: Path, library: Path
+) -> None:
+    """$VSR_MODELS may be a folder with the only copies of somebody's networks."""
+    own = library / "mine" / "mine.param"
+    own.parent.mkdir(parents=True)
+    network.rename(own)
+    if sidecar:
+        own.with_suffix(".json").write_text(sidecar)
+    used = vsr("upscale", own, "out.mp4", "-m", "mine")
+    used.fails(1, "unknown model 'mine'")
+    assert "remove" not in used.err
+    vsr("models", "add", own, "--name", "mine").fails(1, "mine' is no model", ": choose another name")
+    vsr("models", "remove", "mine").fails(1, "no model 'mine'")
+    assert own.exists()
+
+
+@pytest.mark.usefixtures("probed")
+def test_a_sidecar_that_cannot_be_read_is_not_damaged(vsr: Vsr, network: Path, library: Path) -> None:
+    assert vsr("models", "add", network, "--name", "mine").status == 0
+    sidecar = library / "mine" / "mine.json"
+    sidecar.unlink()
+    sidecar.mkdir()  # an OSError for every user, root too
+    words = "mine.json' cannot be read", "check its access rights"
+    vsr("upscale", network, "out.mp4", "-m", "mine").fails(1, *words)
+    vsr("models", "remove", "mine").fails(1, *words)
+    assert (library / "mine" / "mine.param").exists()
 
 
 def test_folders_of_others_among_the_models_stay(vsr: Vsr, network: Path, library: Path) -> None:

@@ -171,7 +171,7 @@ def unknown_model(model: str) -> ModelError:
         return ModelError(f"{model!r} is no network of a known format: {remedy}")
     if is_damaged(model):
         return ModelError(
-            f"the added model {model!r} cannot be read: `vsr models remove {model}`, and add it again"
+            f"the added model {model!r} is damaged: `vsr models remove {model}`, and add it again"
         )
     names = [*ARCHITECTURES, *(each.name for each in (*list_weights(), *list_library()))]
     names += [f"{each}{SHARP_SUFFIX}" for each in ARCHITECTURES if sharp_weights(each)]

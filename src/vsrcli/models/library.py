@@ -144,11 +144,15 @@ def list_library() -> list[LibraryModel]:
         if sidecar.parent.name != sidecar.stem or sidecar.stem.startswith("."):
             continue
         try:
-            own.append(_read_entry(sidecar))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            entry = _read_entry(sidecar)
+        except OSError as error:
+            logging.getLogger(__name__).warning("%s", _unreadable(sidecar, error))
+        except ValueError as error:
             logging.getLogger(__name__).warning(
-                "%s cannot be read (%s): vsr models remove %s, and add it again", sidecar, error, sidecar.stem
+                "%s is damaged (%s): vsr models remove %s, and add it again", sidecar, error, sidecar.stem
             )
+        else:
+            own += [entry] if entry else []
     names = {model.name for model in own}
     return own + [model for model in _packaged() if model.name not in names]
 
@@ -161,10 +165,25 @@ def find_in_library(name: str) -> LibraryModel | None:
 
 
 def is_damaged(name: str) -> bool:
-    """Return whether the folder holds what is left of a model of this name that cannot be read."""
-    folder = library_folder() / name
-    is_entry = _NAME.fullmatch(name) and any(each.stem == name for each in folder.glob("*"))
-    return bool(is_entry) and name not in (model.name for model in list_library() if not model.package)
+    """Return whether the folder holds an added model of this name whose sidecar is damaged.
+
+    What has none, or one that names no file, was not added, and may be the only copy.
+
+    Raises:
+        ModelError: the sidecar cannot be read at all.
+    """
+    if not _NAME.fullmatch(name):
+        return False
+    sidecar = library_folder() / name / f"{name}.json"
+    try:
+        _read_entry(sidecar)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(sidecar, error) from error
+    except ValueError:
+        return True
+    return False
 
 
 def find_imported(model: str) -> Path | None:
@@ -271,14 +290,17 @@ def add_model(
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return _read_entry(folder / name / f"{name}.json")
+    model = _read_entry(folder / name / f"{name}.json")
+    assert model is not None, "it names its file"
+    return model
 
 
 def remove_model(name: str) -> LibraryModel:
     """Remove a model with its files from the user's folder, also a damaged one; return what it was.
 
     Raises:
-        ModelError: there is none of this name, it comes from a package, or its files cannot be removed.
+        ModelError: there is none of this name, it comes from a package, or its files cannot be read or
+            removed.
     """
     model = LibraryModel(name, library_folder() / name) if is_damaged(name) else find_in_library(name)
     if model is None:
@@ -323,6 +345,10 @@ def check_name(name: str) -> None:
         )
 
 
+def _unreadable(sidecar: Path, error: OSError) -> ModelError:
+    return ModelError(f"{str(sidecar)!r} cannot be read ({error.strerror}): check its access rights")
+
+
 def _remove_unfinished(folder: Path) -> None:
     """Remove what runs have left that were killed while they copied; not what others copy now."""
     for each in folder.glob(f"{_UNFINISHED}*"):
@@ -336,8 +362,18 @@ def _of_path(path: Path) -> LibraryModel | None:
     return next((model for model in list_library() if model.path.absolute() == path), None)
 
 
-def _read_entry(sidecar: Path) -> LibraryModel:
+def _read_entry(sidecar: Path) -> LibraryModel | None:
+    """Return the model of a sidecar; None if that only states something about a network beside it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
     content = json.loads(sidecar.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    if "file" not in content:
+        return None
     file = str(content["file"])
     if Path(file).name != file:
         raise ValueError("it names a file elsewhere")
