@@ -227,6 +227,7 @@ def test_names_that_are_nothing(vsr: Vsr, network: Path, tmp_path: Path) -> None
     vsr("models", "inspect", "nothing").fails(2, "'nothing'")
     vsr("models", "inspect", "nothing.onnx").fails(2, "'nothing.onnx' does not exist")
     vsr("models", "inspect", "duf-r-s").fails(2, "duf-r-s is a model of this program")
+    vsr("models", "inspect", "none.weights.h5").fails(1, "no weight file 'none.weights.h5'")
     vsr("models", "inspect", network.with_suffix(".bin")).fails(2, "net.bin", "give the .param")
     vsr("models", "add", tmp_path / "none.pth", "--name", "mine").fails(2, "none.pth")
     vsr("models", "add", network, "--name", "a b").fails(1, "'a b' cannot be a model's name")

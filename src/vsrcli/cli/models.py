@@ -18,7 +18,7 @@ from vsrcli.cli.types import ModelParam
 from vsrcli.errors import UsageError
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
 from vsrcli.models.imported import ORDERS
-from vsrcli.models.weights import DEFAULT_DEGRADATION, SUFFIX, list_weights
+from vsrcli.models.weights import DEFAULT_DEGRADATION, find_named_weights, list_weights
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
@@ -170,12 +170,13 @@ def _imported_path(model: str) -> Path:
 
     Raises:
         UsageError: there is none.
+        ModelError: it is a weight file of this program that cannot be read.
     """
     from vsrcli.inference.selection import unknown_model
     from vsrcli.models.library import find_imported
 
-    path, own = find_imported(model), [*ARCHITECTURES, *(weights.name for weights in list_weights())]
-    if path is None and (model in own or model.endswith(SUFFIX)):
+    path = find_imported(model)
+    if path is None and (model in ARCHITECTURES or find_named_weights(model)):
         raise UsageError(f"{model} is a model of this program: `vsr models --json` shows all about it")
     if path is None:
         raise UsageError(str(unknown_model(model)))
