@@ -196,6 +196,21 @@ def test_another_configuration_is_refused(workspace: Path, monkeypatch: pytest.M
     vsr(*command(workspace, "unbroken", "--seed", "2")).fails(1, "seed", "--run")
 
 
+def test_what_cannot_be_trained_is_refused_before_the_footage_is_prepared(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    monkeypatch.chdir(workspace)
+    fresh = ("--cache", "fresh")
+    again = command(workspace, "unbroken", "--steps", "1", *fresh)
+    vsr(*again).fails(2, f"has {STEPS} steps already")
+    assert not (workspace / "fresh").exists()
+    (workspace / "tiny").mkdir()
+    encoder = ("-c:v", "libx264", "-preset", "ultrafast")
+    media.encoded(workspace / "tiny", "e.mp4", "format=yuv420p", encoder, frames=10, size="48x24")
+    vsr(*command(workspace, "unscored", "--val", "tiny", *fresh)).fails(1, "too small to validate on")
+    assert {path.name[0] for path in (workspace / "fresh").rglob("*.npy")} == {"e"}
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -55,6 +55,7 @@ def train(
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
     from vsrcli.train.config import (
+        CHECKPOINT_NAME,
         check_sequences,
         memory_notice,
         require_initial_weights,
@@ -65,7 +66,7 @@ def train(
 
     config = training_config(context, values)
     check_sequences(config, config.architecture)
-    require_initial_weights(config, init, run_folder / "checkpoint.npz")
+    require_initial_weights(config, init, run_folder / CHECKPOINT_NAME)
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
         check_no_leakage(footage, find_footage(validation_folder, split="val"))
@@ -78,11 +79,13 @@ def train(
             progress.update(0, None, "starting the network")
             with silence_native_stderr():
                 from vsrcli.evaluate.features import CONVOLUTIONS, EdgeFeatures, find_feature_weights
-                from vsrcli.train.checkpoints import locked_run
+                from vsrcli.train.checkpoints import locked_run, read_resumable_state
                 from vsrcli.train.hardware import data_parallel, precision_warning
                 from vsrcli.train.loop import train as train_network
                 from vsrcli.train.validation import Validation
-            data_parallel(config.gpus, config.batch)  # fail before the footage is read
+            # Fail before the footage is read, and name clips that cannot be scored before all others are.
+            data_parallel(config.gpus, config.batch)
+            read_resumable_state(run_folder, config, init)
             features = None
             if config.adversarial and config.adversarial.feature_weight:
                 features = EdgeFeatures(len(CONVOLUTIONS))
@@ -97,7 +100,6 @@ def train(
                 cancel.raise_if_cancelled()
                 progress.update(done, total, "footage")
 
-            pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
             validation = None
             if validation_folder is not None:
                 validation = Validation(
@@ -111,6 +113,7 @@ def train(
                     huber_delta=config.huber_delta,
                     margin=temporal_margin(config.architecture),
                 )
+            pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
         with make_progress(stderr_console(), "steps", quiet=quiet) as progress:
             averages = _StepAverages()
 

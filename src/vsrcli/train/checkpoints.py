@@ -24,12 +24,12 @@ import keras
 import numpy as np
 
 from vsrcli.degradations import PRESETS
-from vsrcli.errors import DataError
+from vsrcli.errors import DataError, UsageError
 from vsrcli.models.weights import SUFFIX, file_sha256, load_model, read_weights
 from vsrcli.system.files import atomic_write
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.train.averaging import average_files, write_card
-from vsrcli.train.config import StepReport, TrainConfig
+from vsrcli.train.config import CHECKPOINT_NAME, StepReport, TrainConfig, config_differences
 from vsrcli.train.widening import silence_new_blocks, widened_weights
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
@@ -88,6 +88,39 @@ def read_state(path: Path) -> dict[str, Any]:
             return json.loads(archive["state"].tobytes())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{str(path)!r} is not a checkpoint of vsr train: {error}; move it away") from error
+
+
+def read_resumable_state(run_folder: Path, config: TrainConfig, init: Path | None) -> dict[str, Any] | None:
+    """Read the ``state`` that a run resumes from; None if its folder has no checkpoint.
+
+    Args:
+        run_folder: folder of the run.
+        config: what it is to be resumed with.
+        init: initial weights that were named, if any.
+
+    Raises:
+        DataError: the folder holds a run of another configuration, or a damaged checkpoint.
+        UsageError: it has more steps than wanted.
+        ModelError: ``init`` cannot be read.
+    """
+    checkpoint = run_folder / CHECKPOINT_NAME
+    if not checkpoint.exists():
+        return None
+    state = read_state(checkpoint)
+    differing = config_differences(config, state["config"])
+    if not same_initial_weights(init, state.get("init")):
+        differing.append("init")
+    if differing:
+        raise DataError(
+            f"{str(run_folder)!r} holds a run with another {', '.join(differing)}: "
+            f"use a new --run folder, or the options that it was started with"
+        )
+    if config.steps < (done := state["step"]):
+        raise UsageError(
+            f"{str(run_folder)!r} has {done} steps already: give --steps {done} or more, or a new --run "
+            "folder"
+        )
+    return state
 
 
 def restore_checkpoint(path: Path, model: keras.Model, optimizer: Any) -> None:

@@ -17,6 +17,7 @@ from vsrcli.errors import UsageError
 from vsrcli.frames.flow import align_window, require_flow
 from vsrcli.models.architectures import Architecture, architecture
 
+CHECKPOINT_NAME = "checkpoint.npz"  # in the folder of a run
 LOSSES = ("charbonnier", "mse", "mae", "huber", "psnr", "rmse", "features")
 SCHEDULES = ("cosine", "cosine-restarts", "step", "constant")
 METRICS = ("mse", "mae", "huber", "charbonnier")  # that validation can add to PSNR and SSIM

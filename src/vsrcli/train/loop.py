@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from vsrcli.degradations import PRESETS
-from vsrcli.errors import DataError, SignalInterruptError, UsageError
+from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.signals import current_token
 from vsrcli.train.adversarial import DISCRIMINATOR_LOSS, AdversarialTrainer, join_optimizers
@@ -24,16 +24,15 @@ from vsrcli.train.checkpoints import (
     TrainingLog,
     WeightExporter,
     initialize_from,
-    read_state,
+    read_resumable_state,
     restore_checkpoint,
-    same_initial_weights,
     save_checkpoint,
 )
 from vsrcli.train.config import (
+    CHECKPOINT_NAME,
     StepReport,
     TrainConfig,
     check_sequences,
-    config_differences,
     require_initial_weights,
     temporal_margin,
 )
@@ -95,8 +94,9 @@ def train(
     architecture, preset = config.architecture, PRESETS[config.degradation]
     check_sequences(config, architecture)
     parallel = data_parallel(config.gpus, config.batch)
-    checkpoint = run_folder / "checkpoint.npz"
+    checkpoint = run_folder / CHECKPOINT_NAME
     require_initial_weights(config, init, checkpoint)
+    state = read_resumable_state(run_folder, config, init)
     run_folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     with parallel():
@@ -118,26 +118,12 @@ def train(
     # Resume from the checkpoint, or initialize from other weights.
     step, total_seconds, init_record = 0, 0.0, None
     digest = footage_digest(pairs)
-    if checkpoint.exists():
-        state = read_state(checkpoint)
+    if state is not None:
         init_record = state.get("init")
-        differing = config_differences(config, state["config"]) + ["init"] * (
-            not same_initial_weights(init, init_record)
-        )
-        if differing:
-            raise DataError(
-                f"{str(run_folder)!r} holds a run with another {', '.join(differing)}: "
-                f"use a new --run folder, or the options that it was started with"
-            )
         if state.get("footage", digest) != digest:  # checkpoints of before do not say
             raise DataError(
                 f"{str(run_folder)!r} holds a run on other footage: use that which it was started with, or a "
                 "new --run folder and --init to go on from its weights"
-            )
-        if config.steps < (done := state["step"]):
-            raise UsageError(
-                f"{str(run_folder)!r} has {done} steps already: give --steps {done} or more, or a new --run "
-                "folder"
             )
         restore_checkpoint(checkpoint, model, optimizer)
         step, total_seconds = state["step"], state["seconds"]
