@@ -168,8 +168,8 @@ def load_journal(folder: Path) -> Journal | None:
         return None
     except OSError as error:
         raise OutputError(
-            f"{folder / JOURNAL_NAME}, which lists finished frames, cannot be read ({error.strerror}); check its "
-            "access rights and its disk or network share and run the command again, or start afresh with "
+            f"{folder / JOURNAL_NAME}, which lists finished frames, cannot be read ({error.strerror}); check "
+            "its access rights and its disk or network share and run the command again, or start afresh with "
             "--no-resume"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
