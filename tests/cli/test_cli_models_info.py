@@ -37,7 +37,7 @@ CARD = {
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has added models; those of packages are in test_models_command.py."""
     monkeypatch.setenv("VSR_MODELS", str(tmp_path / "library"))
-    monkeypatch.setattr("vsrcli.models.library._PACKAGES", ())
+    monkeypatch.setattr("vsrcli.models.packaged._PACKAGES", ())
 
 
 @pytest.fixture

