@@ -20,12 +20,15 @@ Vsr = Callable[..., Outcome]
 
 MPEG2 = ("-c:v", "mpeg2video", "-q:v", 3, "-bf", 2)
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", 2)
+SPARSE = ("-x264-params", "tff=1:keyint=60:scenecut=0", "-flags", "+ildct+ilme")
 CODECS = {  # progressive, interlaced
     "mixed.vob": (MPEG2, (*MPEG2, "-flags", "+ildct+ilme")),
     "mixed.ts": (
         (*H264, "-x264-params", "fake-interlaced=1"),
         (*H264, "-flags", "+ildct+ilme", "-x264-params", "tff=1"),
     ),
+    "other.ts": (H264, (*H264, *SPARSE)),
+    "other.mkv": (H264, (*H264, *SPARSE)),
 }
 
 

@@ -54,3 +54,42 @@ def test_one_that_begins_later_is_dropped_with_a_notice(
         "audio #2 (ac3) is dropped" in vsr("upscale", path, tmp_path / "out.mkv", *LANCZOS, *PART, "-n").err
     )
     assert "#2, ac3" in vsr("info", path).out
+
+
+def long_video(folder: Path, *, name: str, rate: int, seconds: int) -> Path:
+    """A video whose sound, or second sound (VOB), lasts 1 s and begins 4.8 s before the end.
+
+    What follows it in a VOB is more than the 250 kB that libavformat reads to find the duration.
+    """
+    path = folder / name
+    late = ("-itsoffset", seconds - 4.8, *media.sine_tone(1))
+    codecs, sounds = ("-c:v", "flv1", "-c:a", "libmp3lame"), late
+    if name.endswith(".vob"):
+        codecs = ("-vf", "noise=alls=100:allf=t", "-c:v", "mpeg2video", "-q:v", 2, "-c:a", "ac3")
+        sounds = (*media.sine_tone(seconds), *late, "-map", 2)
+    inputs = (*media.moving_pattern(rate * seconds, rate=str(rate)), *sounds, "-map", 0, "-map", 1)
+    media.run_ffmpeg(*inputs, *codecs, path)
+    return path
+
+
+def test_a_sound_that_begins_after_minutes_is_kept(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path = sample(long_video, name="minutes.flv", rate=1, seconds=150)
+    done = vsr("upscale", path, tmp_path / "out.mkv", *LANCZOS, "-n")
+    assert done.status == 0, done.err
+    assert "audio mp3: copied" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "seconds", "sound"),
+    [("minutes.flv", 1, 150, "audio #1 (unknown)"), ("end.vob", 25, 60, "audio #2 (ac3)")],
+)
+def test_one_near_the_end_or_announced_is_named(
+    name: str, rate: int, seconds: int, sound: str,
+    sample: Sample, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = sample(long_video, name=name, rate=rate, seconds=seconds)
+    for module in (safety, look_ahead):
+        monkeypatch.setattr(module, "PROBED_BYTES", 50_000)
+    done = vsr("upscale", path, tmp_path / "out.mkv", *LANCZOS, "-n")
+    assert done.status == 0, done.err
+    assert f"{sound} is dropped: it begins behind the first" in done.err

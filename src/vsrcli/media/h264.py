@@ -5,30 +5,46 @@ from __future__ import annotations
 _EXTENDED_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 _START_CODE = b"\0\0\1"
 _SPS = 7  # type of NAL unit
-_AVCC_SPS_OFFSET = 8  # after version, profile, level, and numbers of bytes and units; and its length
+_AVCC = b"\1"  # its first byte, the version
+_AVCC_SPS_OFFSET = 6  # after version, profile, level, number of bytes of lengths, and number of units
 
 
-def may_have_fields(extradata: bytes) -> bool:
-    """Return whether pictures may be fields or consist of such; False if the parameters cannot be read.
+def may_have_fields(data: bytes, extradata: bytes | None = None) -> bool:
+    """Return whether pictures may be fields or consist of such; False if no parameters can be read.
 
     Args:
-        extradata: of the decoder: avcC, or units behind start codes.
+        data: extradata of the decoder (avcC, or units behind start codes), or a packet.
+        extradata: of the decoder, if ``data`` is a packet: it tells how that is divided into units.
     """
     try:
-        return not _frame_mbs_only(_sequence_parameters(extradata))
+        units = _extradata_units(data) if extradata is None else _packet_units(data, extradata)
+        parameters = [unit[1:].replace(b"\0\0\3", b"\0\0") for unit in units if unit and unit[0] & 31 == _SPS]
+        return not all(map(_frame_mbs_only, parameters))
     except (IndexError, ValueError):
         return False
 
 
-def _sequence_parameters(extradata: bytes) -> bytes:
-    """Return the first sequence parameter set, without its header and escaped zeros."""
-    if extradata[:1] == b"\1":
-        length = int.from_bytes(extradata[_AVCC_SPS_OFFSET - 2 : _AVCC_SPS_OFFSET], "big")
-        units = [extradata[_AVCC_SPS_OFFSET : _AVCC_SPS_OFFSET + length]]
-    else:
-        units = extradata.split(_START_CODE)[1:]
-    unit = next((each for each in units if each and each[0] & 31 == _SPS), b"")
-    return unit[1:].replace(b"\0\0\3", b"\0\0")
+def _extradata_units(data: bytes) -> list[bytes]:
+    """Return the units; of avcC, only the sequence parameter sets."""
+    if data[:1] != _AVCC:
+        return data.split(_START_CODE)[1:]
+    return _prefixed_units(data[_AVCC_SPS_OFFSET:], 2)[: data[_AVCC_SPS_OFFSET - 1] & 31]
+
+
+def _packet_units(data: bytes, extradata: bytes) -> list[bytes]:
+    if extradata[:1] != _AVCC:
+        return data.split(_START_CODE)[1:]
+    return _prefixed_units(data, (extradata[_AVCC_SPS_OFFSET - 2] & 3) + 1)
+
+
+def _prefixed_units(data: bytes, prefix: int) -> list[bytes]:
+    """Return units that are preceded by their lengths, numbers of ``prefix`` bytes."""
+    units, position = [], 0
+    while position + prefix < len(data):
+        begin = position + prefix
+        position = begin + int.from_bytes(data[position:begin], "big")
+        units.append(data[begin:position])
+    return units
 
 
 def _frame_mbs_only(data: bytes) -> bool:

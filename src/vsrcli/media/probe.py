@@ -142,7 +142,7 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
     )
     if not source.video.is_interlaced and becomes_interlaced(container, stream):
         source = replace(source, video=replace(source.video, field_order=MIXED))
-    return replace(source, other_streams=source.other_streams + late_streams(container, stream))
+    return replace(source, other_streams=source.other_streams + late_streams(container, stream, path))
 
 
 def _is_animated_webp(path: Path) -> bool:

@@ -33,7 +33,7 @@ HEADERLESS_FORMATS = ("mpeg", "mpegts", "flv")
 PROBED_BYTES = 32_000_000
 """Beginning of a file in one of these formats that is searched for streams: 30 s of a DVD, read in 0.1 s."""
 
-_PROBED_SECONDS = 120
+_PROBED_SECONDS = 86_400  # the bytes are the limit
 _VIDEO_FORMATS = (
     "3dostr,anm,apng,asf,asf_o,av1,avi,avif,avs2,avs3,bink,cavsvideo,cine,dirac,dnxhd,dv,evc,film_cpk,flic,flv,"
     "gif,gxf,h261,h263,h264,hevc,idcin,ipmovie,ivf,jpegxl_anim,live_flv,lvf,lxf,m4v,matroska,mjpeg,mjpeg_2000,"
