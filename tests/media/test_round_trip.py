@@ -249,19 +249,48 @@ def test_bursts_of_a_recording_without_a_rate_in_avi(
     assert relative_times(target) == relative_times(path)
 
 
+def avi_of_times(times: str, tmp_path: Path, vsr: Callable[..., Any]) -> tuple[list[int], int, str]:
+    """Upscale 110 frames, given ``times`` of frame ``N`` in 1/90000 s, to AVI with its default encoder.
+
+    Returns:
+        Deviations of the frames' places in the AVI (1/90000 s), the number of places, and the messages.
+    """
+    path, target = tmp_path / "phone.mp4", tmp_path / "out.avi"
+    media.run_ffmpeg(
+        *media.moving_pattern(110, rate="30"), "-vf", f"settb=1/90000,setpts='{times}'",
+        "-fps_mode", "passthrough", "-enc_time_base", "1/90000", "-video_track_timescale", "90000",
+        "-c:v", "libx264", "-bf", 0, path,
+    )  # fmt: skip
+    done = vsr("upscale", path, target, "-m", "bicubic", "-s", "2")
+    assert done.status == 0, done.err
+    source_times = [round(90_000 * time) for time in relative_times(path)]
+    with av.open(str(target)) as container:
+        stream = container.streams.video[0]
+        packets = [packet.dts for packet in container.demux(stream) if packet.dts is not None]
+        places = [round(90_000 * dts * Fraction(stream.time_base or 1)) for dts in packets]
+    pairs = zip(places, source_times, strict=True)
+    return [abs(place - time) for place, time in pairs], packets[-1] + 1, done.err
+
+
 def test_variable_rate_in_avi(tmp_path: Path, vsr: Callable[..., Any]) -> None:
     """Frames nearer than a tick would be shifted further and further, and were taken for damaged sound."""
-    path, target = tmp_path / "phone.mp4", tmp_path / "out.avi"
-    times = "settb=1/90000,setpts='N*3000+mod(N*N*7,11)*250'"
-    media.run_ffmpeg(
-        *media.moving_pattern(60, rate="30"), "-vf", times, "-fps_mode", "passthrough",
-        "-enc_time_base", "1/90000", "-video_track_timescale", "90000", "-c:v", "libx264", path,
-    )  # fmt: skip
-    done = vsr("upscale", path, target, "-m", "bicubic", "-s", "2", "--codec", "mpeg4")
-    assert done.status == 0, done.err
-    assert "damaged" not in done.err
-    pairs = zip(relative_times(target), relative_times(path), strict=True)
-    assert max(abs(one - other) for one, other in pairs) < Fraction(1, 200)
+    deviations, _, messages = avi_of_times("N*3000+mod(N*N*7,11)*250", tmp_path, vsr)
+    assert max(deviations) < 90_000 / 200
+    assert "damaged" not in messages
+    assert "fps, with empty frames, and times are rounded to 0.008" in messages
+
+
+def test_a_frame_that_is_early_makes_no_larger_avi(tmp_path: Path, vsr: Callable[..., Any]) -> None:
+    deviations, places, messages = avi_of_times("N*3000-1937*eq(N,50)", tmp_path, vsr)
+    assert places == 110
+    assert sum(deviation > 0 for deviation in deviations) == 1
+    assert "times are rounded to whole frames" in messages
+
+
+def test_bursts_in_avi(tmp_path: Path, vsr: Callable[..., Any]) -> None:
+    """Their average rate says nothing of the distance of their frames."""
+    deviations, _, _ = avi_of_times("mod(N,10)*1500+floor(N/10)*180000", tmp_path, vsr)
+    assert max(deviations) < 90_000 / 100
 
 
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame", "ac3", "pcm_s16le"])

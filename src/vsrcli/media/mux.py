@@ -151,8 +151,8 @@ def _coding_options(
     if encoded_input:
         return {"c:v:0": "copy", "bsf:v:0": setts}
     time_base = ffmpeg.demux_time_base
-    if constant_frame_rate and rate is not None:  # of an estimated rate, frames of a burst would share a tick
-        tick = plan.tick or (source.video.time_base if source.video.has_estimated_rate else 1 / rate)
+    if constant_frame_rate and rate is not None:
+        tick = plan.tick or 1 / rate
         time_base = f"{tick.numerator}/{tick.denominator}"
     options = {"c:v:0": plan.codec, "fps_mode:v:0": "passthrough", "enc_time_base:v:0": time_base}
     return {**options, "bsf:v:0": setts} if duration_option else {**options}

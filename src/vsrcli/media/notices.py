@@ -72,6 +72,7 @@ def source_notices(
     *,
     deinterlace: bool,
     keeps_hdr: bool,
+    tick: Fraction | None = None,
 ) -> Iterator[str]:
     """Yield notices about what happens to the source's video stream, times, chapters and tags.
 
@@ -81,6 +82,7 @@ def source_notices(
         span: (start, end), seconds from the container's start.
         deinterlace: whether frames are deinterlaced.
         keeps_hdr: whether HDR metadata is written.
+        tick: of the output, see :class:`~vsrcli.media.output_plan.OutputPlan`.
     """
     video = source.video
     yield from _frame_notices(video, deinterlace)
@@ -88,7 +90,7 @@ def source_notices(
         yield "HDR: colours and transfer are preserved, the mastering display data is lost with this encoder"
     for text in video.unsupported_features:
         yield f"{text}: dropped, since no encoder here supports it"
-    yield from _clock_notices(video, container)
+    yield from _clock_notices(video, container, tick)
     if source.chapters and not container.has_chapters:
         yield f"{container.name} has no chapters: {len(source.chapters)} are dropped"
     yield from _tag_notices(source, container)
@@ -112,13 +114,17 @@ def _frame_notices(video: VideoStream, deinterlace: bool) -> Iterator[str]:
         yield f"the rotation of {video.rotation} degrees is applied to the frames"
 
 
-def _clock_notices(video: VideoStream, container: Container) -> Iterator[str]:
+def _clock_notices(video: VideoStream, container: Container, tick: Fraction | None) -> Iterator[str]:
     if container.muxer in ("matroska", "webm") and (1000 * video.time_base).denominator != 1:
         yield f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond"
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
         yield "MPEG-TS has a clock of 1/90000 s: times are rounded to it"
     if container.constant_frame_rate and not container.video_only:  # raw video is refused instead
-        yield f"{container.name} has a constant frame rate only: times are rounded to whole frames"
+        rounding = "times are rounded to whole frames"
+        if tick and tick * (video.frame_rate or 0) < 1:
+            unit = f"{float(tick):.3g} s"
+            rounding = f"{float(1 / tick):.6g} fps, with empty frames, and times are rounded to {unit}"
+        yield f"{container.name} has a constant frame rate only: {rounding}"
 
 
 def _tag_notices(source: Source, container: Container) -> Iterator[str]:

@@ -112,7 +112,7 @@ class OutputPlan:
         alpha: whether frames have an alpha channel, which is kept.
         last_frame_duration: (start, duration) of the last frame, in seconds on the source's clock, if its
             duration differs from the frame rate's; None otherwise.
-        tick: seconds that the container counts, where it counts frames; None: of the source's frame rate.
+        tick: seconds that the container counts, where it counts frames; None: of a constant frame rate.
         extra: the user's options of ffmpeg, those of a preset included.
         header: first line of a YUV4MPEG2 stream; None for other containers.
     """

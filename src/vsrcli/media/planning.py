@@ -34,7 +34,6 @@ from vsrcli.system.files import resolve_target
 # MP4 counts whole ticks per second; below this, players and edit lists become inexact.
 _MIN_TIMESCALE = 10_000
 _MAX_TIMESCALE = 2**31 - 1
-_TICKS_PER_FRAME = 8
 _MAX_PIXELS = 2**28  # largest frame that libavutil accepts
 _REORDERING_ENCODERS = ("libx264", "libx265")
 _SLIDE_SHOW_CONTAINERS = ("gif", "apng")
@@ -95,13 +94,10 @@ def plan_output(
         replace(source, video=video),
         ffmpeg,
     )
-    if (
-        last_frame is not None
-        and _is_slide_show(source, last_frame[1])
-        and codec.encoder in _REORDERING_ENCODERS
-        and container.custom_timescale
-    ):
-        # MP4 stores durations in decoding order, which has to be the order of presentation here.
+    tick = _tick(video, container, span)
+    is_slide_show = last_frame is not None and _is_slide_show(source, last_frame[1])
+    if codec.encoder in _REORDERING_ENCODERS and (tick or (is_slide_show and container.custom_timescale)):
+        # MP4 stores durations in decoding order, AVI times; that has to be the order of presentation here.
         video_options = (("bf", "0"), *video_options)
     header, lost_tags = None, ()
     if to_stdout:
@@ -117,6 +113,7 @@ def plan_output(
             (span.start, span.end),
             deinterlace=deinterlace,
             keeps_hdr=keeps_hdr_metadata(codec.encoder, source, ffmpeg) and not container.video_only,
+            tick=tick,
         ),
         *codec.notices,
         *lost_tags,
@@ -141,7 +138,7 @@ def plan_output(
         alpha=codec.alpha,
         extra=codec.options.extra,
         last_frame_duration=last_frame,
-        tick=_fine_tick(video) if span.is_irregular else None,
+        tick=tick,
         header=header,
     )
 
@@ -213,14 +210,11 @@ def _unusual_last_frame(source: Source, span: Span) -> tuple[Fraction, Fraction]
     return None if last is None or last[1] <= 0 or usual else last
 
 
-def _fine_tick(video: VideoStream) -> Fraction | None:
-    """Return a tick that keeps frames of variable distances apart; each one without a frame takes 24 bytes.
-
-    None: that of the recording's clock does, or the rate is unknown. (MPEG-4 has no ticks below 1/65535 s.)
-    """
-    if video.has_estimated_rate or not video.frame_rate:
+def _tick(video: VideoStream, container: Container, span: Span) -> Fraction | None:
+    """Return the seconds that a container counts which counts frames; None: of a constant frame rate."""
+    if not container.constant_frame_rate:
         return None
-    return max(Fraction(1, round(_TICKS_PER_FRAME * video.frame_rate) or 1), video.time_base)
+    return video.time_base if video.has_estimated_rate else span.tick  # else frames of a burst share one
 
 
 def _timescale(time_base: Fraction) -> int | None:

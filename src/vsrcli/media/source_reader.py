@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
-import numpy as np
-
 from vsrcli.errors import InputError
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.timing import constant_frame_rate, frame_ticks, frame_times, has_frame_in, last_frame
+from vsrcli.media.timing import (
+    constant_frame_rate,
+    counting_tick,
+    frame_ticks,
+    frame_times,
+    has_frame_in,
+    last_frame,
+)
 from vsrcli.media.truncation import find_bad_ts_packets
 from vsrcli.media.types import MIXED, Source
 from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
 from vsrcli.system.files import sampled_sha256
-
-_REGULAR_DISTANCE = Fraction(9, 10)  # of frames, relative: containers round times
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Span:
         last_frame: (time on the source's clock, duration) of the last frame; None: not stated.
         y4m_header: of a source that is a YUV4MPEG2 stream.
         frame_rate: constant rate that reproduces the time of every frame; None: variable, or not determined.
-        is_irregular: whether some frames are nearer to one another than the frame rate says.
+        tick: seconds that a container which counts frames has to count, where the rate is variable; None:
+            constant, or not determined.
     """
 
     start: Fraction | None = None
@@ -38,7 +42,7 @@ class Span:
     last_frame: tuple[Fraction, Fraction] | None = None
     y4m_header: Y4mHeader | None = None
     frame_rate: Fraction | None = None
-    is_irregular: bool = False
+    tick: Fraction | None = None
 
 
 class SourceReader(Protocol):
@@ -153,9 +157,9 @@ class VideoReader:
         if stop is not None:
             ticks = ticks[ticks < math.ceil(stop / video.time_base)]
         rate = constant_frame_rate(ticks, video.frame_rate, video.time_base)
-        distance = np.diff(ticks).min(initial=np.iinfo(np.int64).max)
-        nearest = _REGULAR_DISTANCE / ((video.frame_rate or 1) * video.time_base)
-        return replace(span, frame_rate=rate, is_irregular=rate is None and bool(distance < nearest))
+        if rate is not None or video.frame_rate is None:
+            return replace(span, frame_rate=rate)
+        return replace(span, tick=counting_tick(ticks, video.frame_rate, video.time_base))
 
     def fingerprint(self) -> dict[str, str]:
         stat = self.source.path.stat()

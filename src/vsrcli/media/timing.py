@@ -22,6 +22,9 @@ _SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
 _INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
 _RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
+_TICKS_PER_FRAME = (1, 2, 4, 8)
+_MOVED_FRAMES = 0.01  # of all; they share a tick with the one before, and take the next
+_MAX_RATE = 65_535  # numerator: of MPEG-4
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
 _MIN_JUMP = Fraction(1, 2)  # seconds; a smaller one may be damage
 _JUMP_PACKETS = 3  # on either side, since one wrong timestamp is no jump
@@ -175,6 +178,36 @@ def constant_frame_rate(ticks: np.ndarray, declared: Fraction | None, time_base:
         if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
             return rate
     return None
+
+
+def counting_tick(ticks: np.ndarray, frame_rate: Fraction, time_base: Fraction) -> Fraction:
+    """Return the seconds that a container which counts frames (AVI) has to count, to keep frames apart.
+
+    Those of a frame, if that moves few frames only; else less: each tick without a frame takes 24 bytes.
+
+    Args:
+        ticks: presentation times, in units of ``time_base``.
+        frame_rate: of the video, which is variable.
+        time_base: in seconds.
+    """
+    ticks = np.unique(ticks)
+    if len(ticks) < 2:
+        return 1 / frame_rate
+    seconds = (ticks - ticks[0]) * float(time_base)
+    numbers = np.arange(len(ticks))
+    for count in _TICKS_PER_FRAME:
+        rate = frame_rate if count == 1 else _countable(count * frame_rate)
+        places = np.floor(seconds * float(rate) + 0.5)
+        taken = np.maximum.accumulate(places - numbers) + numbers  # each one behind the one before
+        if np.count_nonzero(taken != places) <= max(1, _MOVED_FRAMES * len(ticks)):
+            return 1 / rate
+    distance = int(np.quantile(np.diff(ticks), _MOVED_FRAMES, method="lower"))
+    return 1 / _countable(1 / (distance * time_base))
+
+
+def _countable(rate: Fraction) -> Fraction:
+    """Return a rate near this one that every encoder takes."""
+    return rate if rate.numerator <= _MAX_RATE else Fraction(min(max(1, round(rate)), _MAX_RATE))
 
 
 def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
