@@ -163,7 +163,7 @@ def test_the_same_file(tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
         (["--codec", "prores_ks"], ["MP4"]),
         (["--ffmpeg", "/nowhere/ffmpeg"], ["/nowhere/ffmpeg"]),
         (["--start", "100"], ["span"]),
-        (["-m", "nonsense"], ["nonsense", "bicubic"]),
+        (["-m", "nonsense"], ["nonsense", "vsr models", ".onnx"]),
         (["-m", "duf-28l"], ["duf-28l", "vsr train"]),
         (["-m", "nonsense.weights.h5"], ["nonsense.weights.h5"]),
     ],

@@ -178,10 +178,12 @@ def unknown_model(model: str) -> ModelError:
     by_lower = {each.lower(): each for each in names}
     close = [by_lower[each] for each in get_close_matches(model.lower(), by_lower)]
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return ModelError(
-        f"unknown model {model!r}, and no file of this name: {meant}`vsr models` lists the names; files end "
-        f"in {endings}"
+    what = (
+        f"{model!r} is no network of a known format, but a folder"
+        if file.is_dir()
+        else f"unknown model {model!r}, and no file of this name"
     )
+    return ModelError(f"{what}: {meant}`vsr models` lists the names; files end in {endings}")
 
 
 def _check_stated_look(model: str, stated: str | None, look: str | None) -> None:
