@@ -62,7 +62,7 @@ def long_video(folder: Path, *, name: str, rate: int, seconds: int) -> Path:
     What follows it in a VOB is more than the 250 kB that libavformat reads to find the duration.
     """
     path = folder / name
-    late = ("-itsoffset", seconds - 4.8, *media.sine_tone(1))
+    late = ("-itsoffset", str(seconds - 4.8), *media.sine_tone(1))
     codecs, sounds = ("-c:v", "flv1", "-c:a", "libmp3lame"), late
     if name.endswith(".vob"):
         codecs = ("-vf", "noise=alls=100:allf=t", "-c:v", "mpeg2video", "-q:v", 2, "-c:a", "ac3")
