@@ -56,7 +56,9 @@ def test_strength_of_a_network(kind: str, tile: str | int, sample: Sample, tmp_p
     network = upscaled(source, tmp_path / "network.mkv", options)
     assert frame_hashes(runs[0.0]) == frame_hashes(lanczos) != frame_hashes(network)
     assert frame_hashes(runs[1.0]) == frame_hashes(network)
-    np.testing.assert_allclose(pixels(runs[0.5]), (pixels(lanczos) + pixels(network)) / 2, atol=1.01)
+    # A frame that repeats the one before, but for what the encoder leaves, shows that one's result.
+    atol = 1.51 if kind == "recurrent" else 1.01
+    np.testing.assert_allclose(pixels(runs[0.5]), (pixels(lanczos) + pixels(network)) / 2, atol=atol)
     half, resumed = replace(options, strength=0.5), tmp_path / "resumed.mkv"
     for until in (5, 9):
         assert upscale_until(source, resumed, half, stop_after=until).result is None

@@ -26,7 +26,6 @@ from vsrcli.pipeline.pieces import compute_piece
 from vsrcli.pipeline.plan import Piece, PlanRules
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.scan import FoundPiece, Scanner
-from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import workdir_for
 
@@ -92,7 +91,7 @@ def test_a_start_at_a_shot_is_the_state_of_the_run_in_one_go(sample: Sample, tmp
     source = sample(three_shots)
     job = prepare_job(source, tmp_path / "out.mkv", SHOTS)
     upscaler = Upscaler(job, job.tiles, Reporter())
-    shots, states = ShotUpscaler(upscaler.open_stream), {}
+    shots, states = upscaler.open_shots(), {}
     with job.open_decoder() as frames:
         done = 0
         for group in shots.upscale_grouped(frames):
@@ -133,7 +132,7 @@ def in_one_go(source: Path, options: Options) -> list[np.ndarray]:
     job = prepare_job(source, source.parent / "unused.mkv", options)
     upscaler = Upscaler(job, job.tiles, Reporter())
     with job.open_decoder() as frames:
-        return [frame.pixels for frame in ShotUpscaler(upscaler.open_stream).upscale(frames)]
+        return [frame.pixels for frame in upscaler.open_shots().upscale(frames)]
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent"])

@@ -78,7 +78,9 @@ def test_network_state_crosses_segment_boundaries(
             log = upscale_until(source, target, replace(options, segment=segment), stop_after=until)
             assert log.result is None
         log = upscale_until(source, target, replace(options, segment=segment))
-        assert log.notices == (["resuming at frame 9 of 12"] if stops else [])
+        # Frames that repeat the one before are left out, so that results are later.
+        resumed = 6 if kind == "recurrent" else 9
+        assert log.notices == ([f"resuming at frame {resumed} of 12"] if stops else [])
         hashes.append(frame_hashes(target))
     assert hashes[0] == hashes[1] == hashes[2]
 

@@ -106,6 +106,65 @@ def test_results_that_longer_bursts_hold_come_before_the_next_frame(passes: int)
     assert_same(actual + [frame for group in groups for frame in group], expected)
 
 
+class SingleStream(MixingStream):
+    """Remembers frames before, and looks at none after."""
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        return self._result(frame, frame)
+
+    def flush(self) -> list[np.ndarray]:
+        return []
+
+
+def on_twos_and_threes(*, high_bit_depth: bool, alpha: bool = False) -> tuple[list[Frame], list[int]]:
+    """Return two shots whose drawings are shown one to five times, with alpha that moves all the time; and
+    the numbers of those that a stream has to see."""
+    drawings = three_shots(high_bit_depth=high_bit_depth, alpha=alpha)
+    counts = (2, 3, 1, 5, 2, 3, 2, 1, 2, 4, 3, 3)
+    frames: list[Frame] = []
+    seen: list[int] = []
+    for drawing, count in zip(drawings, counts, strict=True):
+        seen += range(len(frames), len(frames) + count, 3)
+        for shift in range(count):
+            # Opaque enough, so that colours are not taken from pixels around.
+            plane = None if drawing.alpha is None else np.roll(drawing.alpha | 0x8000, shift, 0)
+            pts = 1001 * len(frames)
+            frames.append(replace(drawing, pixels=drawing.pixels.copy(), pts=pts, alpha=plane))
+    return frames, seen
+
+
+@pytest.mark.parametrize("stream", [MixingStream, SingleStream])
+@pytest.mark.parametrize("kind", [{"high_bit_depth": False}, {"high_bit_depth": True, "alpha": True}])
+def test_frames_that_are_repeated_are_computed_once(
+    stream: type[MixingStream], kind: dict[str, bool]
+) -> None:
+    """Also by a run that is resumed after any frame, with times and alpha of their own."""
+    frames, seen = on_twos_and_threes(**kind)
+    drawings = [frames[number] for number in seen]
+    computed = list(ShotUpscaler(lambda: stream(HEIGHT, WIDTH)).upscale(drawings))
+    expected = [
+        replace(computed[index], pts=frame.pts, alpha=every.alpha)
+        for number, (frame, every) in enumerate(
+            zip(frames, ShotUpscaler(lambda: stream(HEIGHT, WIDTH)).upscale(frames), strict=True)
+        )
+        for index in [int(np.searchsorted(seen, number, side="right")) - 1]
+    ]
+    repeats: list[int] = []
+    shots = ShotUpscaler(lambda: stream(HEIGHT, WIDTH), on_repeat=lambda: repeats.append(1))
+    actual, states = [], []
+    for group in shots.upscale_grouped(frames):
+        actual += group
+        states.append((save_and_load(shots.state()), list(actual)))
+    assert_same(actual, expected)
+    assert len(repeats) == len(frames) - len(seen)
+    assert shots.count == 3
+    for state, before in states:
+        resumed = ShotUpscaler(lambda: stream(HEIGHT, WIDTH), state, on_repeat=lambda: None)
+        last = resumed.last_input
+        assert last is not None
+        assert_same(before + list(resumed.upscale(frames[last.frame_count :])), expected)
+
+
 def test_no_frames() -> None:
     shots = ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH))
     assert list(shots.upscale_grouped([])) == []

@@ -151,8 +151,11 @@ def explain(
         from vsrcli.explain.pixels import named_pixels
 
         around = choice.architecture.frames // 2 + 1
-        before = max(history, around) if choice.architecture.kind == "recurrent" else around
-        moment = read_moment(file, at, before=before, after=around, ffmpeg=found_ffmpeg)
+        has_state = choice.architecture.has_state
+        before = max(history, around) if has_state else around
+        moment = read_moment(
+            file, at, before=before, after=around, ffmpeg=found_ffmpeg, leave_out_repeats=has_state
+        )
         named_pixels(pixels, *moment.size)  # an error, before the network is loaded
         examined = open_networks(choice, on_notice=progress.print_line)
         found = explain_moment(

@@ -2,10 +2,10 @@
 
 Model, bicubic and Lanczos get the same low resolution through the same steps (shots, tiles, 8-bit rounding),
 and interpolation uses the protocol's own pixel grid: a bicubic 1.5 pixels off flatters every network.
-What ``--strength`` and ``--keep-color`` change comes after that, from the same low resolution. Repeated
-frames are computed each time: the short cut of ``vsr upscale`` for them changes no frame, and would
-only make a network look faster. Timing covers the engine alone, without the first frames of a shot, which
-fill windows and compile networks.
+What ``--strength`` and ``--keep-color`` change comes after that, from the same low resolution. Networks with
+a state leave out frames that repeat the one before, as they do there; results are reused in no other case,
+since that changes no frame. Timing covers the frames that an engine computes, without the first ones of a
+shot, which fill windows and compile networks.
 """
 
 from __future__ import annotations
@@ -270,7 +270,8 @@ def upscale_frames(
     Args:
         engine: of a model or of an interpolation.
         low: uint8 (T, H, W, 3).
-        network: the engine's, to choose tiles by its memory and the sizes it takes; None: whole frames.
+        network: the engine's, to choose tiles by its memory and the sizes it takes, and whether repeated
+            frames are left out; None: whole frames, all of them.
         seconds: the engine's time of each timed frame is appended, see ``TIMING``.
         look: what results keep of ``low``.
         phase: of the Lanczos interpolation that ``look`` blends with.
@@ -295,7 +296,8 @@ def upscale_frames(
         )
 
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
-    for frame in ShotUpscaler(open_stream).upscale(frames):
+    on_repeat = (lambda: None) if network is not None and network.has_state else None
+    for frame in ShotUpscaler(open_stream, on_repeat=on_repeat).upscale(frames):
         yield frame.pixels
 
 

@@ -342,6 +342,9 @@ def _notes(examined: Examined, moment: Moment, has_filters: bool, history: int) 
             f"computed from {history} frames before on, with an empty memory, as `vsr upscale --start` "
             "would; what lies further back is not in it"
         )
+    if moment.repeats:
+        repeats = "frame that repeats" if moment.repeats == 1 else "frames that repeat"
+        notes.append(f"without {moment.repeats} {repeats} the one before, as in `vsr upscale` with {name}")
     if not moment.begins_shot or moment.centre >= examined.levels:
         return tuple(notes)
     return (*notes, "the shot begins so near that the network sees its first frame repeated")

@@ -11,6 +11,7 @@ import numpy as np
 
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.pixels import to_float
+from vsrcli.frames.repeats import RepeatDetector
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.source_reader import SourceReader
@@ -34,6 +35,7 @@ class Moment:
         centre: which of them is in question.
         begins_shot: whether no earlier frame belongs to the shot, so that a network pads time before them.
         ends_shot: the same, for what comes later.
+        repeats: how many frames were left out between them, see :mod:`vsrcli.frames.repeats`.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Moment:
     centre: int
     begins_shot: bool
     ends_shot: bool
+    repeats: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +61,15 @@ class Moment:
         return [number - self.centre for number in range(len(self.frames))]
 
 
-def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffmpeg: Ffmpeg) -> Moment:
+def read_moment(
+    path: Path,
+    at: Fraction | None,
+    *,
+    before: int,
+    after: int,
+    ffmpeg: Ffmpeg,
+    leave_out_repeats: bool = False,
+) -> Moment:
     """Read the frame that is shown at a time, with those around it as far as they belong to the same shot.
 
     Args:
@@ -66,6 +77,7 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
         at: seconds from its start; None: a third of the way.
         before, after: frames before and after, at most.
         ffmpeg: that decodes.
+        leave_out_repeats: without frames that repeat the one before, as a network with a state gets them.
 
     Raises:
         UsageError: the video ends before ``at``.
@@ -79,10 +91,12 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
     elif end is not None and at >= end:
         raise _beyond(path, at, end)
     rate = reader.source.video.frame_rate
-    lead = (before + _LEAD_FRAMES + 1) / rate if rate else at
+    before_all = before * (2 if leave_out_repeats else 1)
+    lead = (before_all + _LEAD_FRAMES + 1) / rate if rate else at
     for start in (at - lead, at - max(lead, _LONG_LEAD), None):
         start = start if start is not None and start > 0 else None
-        shown = _read_around(reader, start, at, before=before, after=after, ffmpeg=ffmpeg)
+        repeats = RepeatDetector() if leave_out_repeats else None
+        shown = _read_around(reader, start, at, repeats, before=before, after=after, ffmpeg=ffmpeg)
         if shown is not None:
             break
         if start is None:
@@ -96,13 +110,21 @@ def read_moment(path: Path, at: Fraction | None, *, before: int, after: int, ffm
 
 
 def _read_around(
-    reader: SourceReader, start: Fraction | None, at: Fraction, *, before: int, after: int, ffmpeg: Ffmpeg
+    reader: SourceReader,
+    start: Fraction | None,
+    at: Fraction,
+    repeats: RepeatDetector | None,
+    *,
+    before: int,
+    after: int,
+    ffmpeg: Ffmpeg,
 ) -> Moment | None:
     """Decode from ``start`` on (None: the beginning); None if the frame shown at ``at`` begins earlier."""
     source = reader.source
     earlier: deque[tuple[Fraction, np.ndarray]] = deque(maxlen=before + 1)
     later: list[np.ndarray] = []
     detector, begins_shot, ends_shot = ShotDetector(), start is None, False
+    repeat_count = 0
     try:
         with reader.open_decoder(start=start, alpha=source.video.has_alpha, ffmpeg=ffmpeg) as decoder:
             for frame in decoder:
@@ -112,6 +134,11 @@ def _read_around(
                 time = frame.time - source.start
                 if time > at + _TOLERANCE and not earlier and start is not None:
                     return None
+                if repeats is not None and is_cut:
+                    repeats.reset()
+                if repeats is not None and repeats.is_repeat(pixels):
+                    repeat_count += 1
+                    continue
                 if time > at + _TOLERANCE and earlier:
                     if ends_shot := is_cut:
                         break
@@ -121,7 +148,7 @@ def _read_around(
                     continue
                 if is_cut:
                     earlier.clear()
-                    begins_shot = True
+                    begins_shot, repeat_count = True, 0
                 elif len(earlier) == before + 1:
                     begins_shot = False
                 earlier.append((time, to_float(pixels)))
@@ -134,7 +161,7 @@ def _read_around(
     if not earlier:
         return None
     frames = np.stack([*(pixels for _, pixels in earlier), *later[:after]])
-    return Moment(source.path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot)
+    return Moment(source.path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot, repeat_count)
 
 
 def _end(reader: SourceReader) -> Fraction | None:

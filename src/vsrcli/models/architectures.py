@@ -64,6 +64,11 @@ class Architecture:
     whole_frames: str = ""
     aligned: bool = False
 
+    @property
+    def has_state(self) -> bool:
+        """Whether results depend on all frames before, through a recurrent state."""
+        return self.kind == "recurrent"
+
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """Build the network with fresh random weights. Imports Keras.
 

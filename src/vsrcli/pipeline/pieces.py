@@ -27,14 +27,13 @@ from vsrcli.pipeline.progress import Reporter, Result
 from vsrcli.pipeline.run_meter import RunMeter
 from vsrcli.pipeline.scan import FoundPiece, PieceStart, Scanner
 from vsrcli.pipeline.segmented_output import SegmentedOutput
-from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.sinks import VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.threads import BackgroundTask
 
 _PIECE_PREFIX = "piece-"  # of the files that other processes write
-RECURRENT_WARMUP = 16  # frames, after which only rounding is left of the state that a piece began with
+RECURRENT_WARMUP = 40  # frames; after 20 that differ hardly more than rounding is left of where it began
 
 
 def rules_for(job: Job) -> PlanRules:
@@ -81,7 +80,7 @@ def compute_piece(
         InputError: the source ends before the piece.
         VsrError: see :func:`~vsrcli.pipeline.run.run_job`.
     """
-    shots = ShotUpscaler(upscaler.open_stream, start.state)
+    shots = upscaler.open_shots(start.state)
     to_skip, left = piece.warmup_frames, piece.frame_count
     writer.start()
     with job.open_decoder(shots.last_input) as frames:

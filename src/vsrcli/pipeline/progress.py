@@ -79,7 +79,7 @@ class Result:
         engine: device and precision, for people.
         warnings: what was skipped or replaced in the source.
         resumed: frames of earlier runs.
-        reused_frames: frames whose result was reused, since no pixel within the network's window had changed.
+        reused_frames: frames that show the result of the one before, since the network sees the same.
     """
 
     target: Path

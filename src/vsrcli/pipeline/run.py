@@ -14,7 +14,6 @@ from vsrcli.pipeline.pieces import run_pieces
 from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
 from vsrcli.pipeline.run_meter import RunMeter
-from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken, current_token
 
@@ -79,7 +78,7 @@ def run_job(
             upscaler = Upscaler(job, output.journal.tiles, reporter, load_engine)
             reporter.engine(upscaler.engine.description)
             output.set_engine(upscaler)
-            shots = ShotUpscaler(upscaler.open_stream, output.state)
+            shots = upscaler.open_shots(output.state)
             output.state = None  # may take as much memory as the network; `shots` has what it needs
             with job.open_decoder(shots.last_input) as frames:
                 for group in shots.upscale_grouped(output.guard_input(frames)):

@@ -36,6 +36,7 @@ from vsrcli.inference.wrappers import (
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.passes import Pass, interpolation_stream
 from vsrcli.pipeline.progress import Reporter
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 
 _FP32_KEY = "fp32"
 Results = TypeVar("Results")
@@ -98,6 +99,7 @@ class Upscaler:
         self._load_engine = load_engine or open_engine
         self._job, self._options, self._on_notice = job, job.options, reporter.notice
         self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
+        self._repeat_count = 0
         current = tuple(tiles) if keep_tiles else choose_tiles(job, tiles, reporter.notice)
         # The target's folder has space, and is not a tmpfs as often as the temporary one.
         folder = None if job.plan.to_stdout else job.plan.target.parent
@@ -114,8 +116,22 @@ class Upscaler:
 
     @property
     def reused_frames(self) -> int:
-        """Frames whose result was reused instead of computed, since their window had not changed."""
-        return self.passes[-1].reused_frames
+        """Frames whose result was reused instead of computed, since what the network sees had not changed."""
+        return self.passes[-1].reused_frames + self._repeat_count
+
+    def open_shots(self, state: Mapping[str, np.ndarray] | None = None) -> ShotUpscaler:
+        """Return the upscaler of frames, whose shots have streams of :meth:`open_stream`.
+
+        Args:
+            state: see :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler`.
+
+        Raises:
+            EngineError: the state is of another network.
+        """
+        job = self._job
+        has_state = any(each.model.architecture.has_state for each in job.passes)
+        leaves_out = has_state and job.strength > 0  # else interpolation is all that is seen
+        return ShotUpscaler(self.open_stream, state, on_repeat=self._count_repeat if leaves_out else None)
 
     def open_stream(self) -> Stream:
         """Open the stream of a new shot; it retries, see the module's description."""
@@ -133,6 +149,9 @@ class Upscaler:
             keep_color=job.keep_color,
             visible_share=last.visible_share,
         )
+
+    def _count_repeat(self) -> None:
+        self._repeat_count += 1
 
     def _engine(self, model: ModelChoice, precision: str | None = None) -> Engine:
         """Return the engine of a model, in the requested precision by default; load it at the first call."""
