@@ -16,6 +16,8 @@ from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
 from vsrcli.evaluate.benchmark import upscale_frames
 from vsrcli.inference.selection import choose_models, open_engine
+from vsrcli.pipeline import pieces
+from vsrcli.pipeline.plan import PlanRules
 
 DRAWINGS = 10
 
@@ -88,3 +90,12 @@ def test_the_summary_and_the_messages_count_them(
     assert f"{DRAWINGS} of {2 * DRAWINGS} frames were repeated and not computed again" in run.err
     run = vsr("upscale", folder / "twos.mkv", tmp_path / "out2.mkv", *options, "--progress", "json")
     assert json.loads(run.err.splitlines()[-1])["repeated"] == DRAWINGS
+
+
+def test_pieces_count_what_they_show(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what they compute to warm up, nor beyond their ends."""
+    rules = PlanRules(Fraction(1, 10), Fraction(1, 10), warmup_frames=4)
+    monkeypatch.setattr(pieces, "rules_for", lambda job: rules)
+    weights = tiny_weights(tmp_path, "recurrent")
+    _, repeats = upscaled(folder / "twos.mkv", tmp_path / "twos.mkv", weights, segment="shots")
+    assert repeats == DRAWINGS

@@ -124,7 +124,7 @@ def on_twos_and_threes(*, high_bit_depth: bool, alpha: bool = False) -> tuple[li
     frames: list[Frame] = []
     seen: list[int] = []
     for drawing, count in zip(drawings, counts, strict=True):
-        seen += range(len(frames), len(frames) + count, 3)
+        seen += [len(frames), *range(len(frames) + 3, len(frames) + count)]
         for shift in range(count):
             # Opaque enough, so that colours are not taken from pixels around.
             plane = None if drawing.alpha is None else np.roll(drawing.alpha | 0x8000, shift, 0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.pixels import to_float
-from vsrcli.frames.repeats import RepeatDetector
+from vsrcli.frames.repeats import MAX_REPEATS, RepeatDetector
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.source_reader import SourceReader
@@ -91,7 +91,7 @@ def read_moment(
     elif end is not None and at >= end:
         raise _beyond(path, at, end)
     rate = reader.source.video.frame_rate
-    before_all = before * (2 if leave_out_repeats else 1)
+    before_all = before * (MAX_REPEATS + 1 if leave_out_repeats else 1)
     lead = (before_all + _LEAD_FRAMES + 1) / rate if rate else at
     for start in (at - lead, at - max(lead, _LONG_LEAD), None):
         start = start if start is not None and start > 0 else None
@@ -121,13 +121,13 @@ def _read_around(
 ) -> Moment | None:
     """Decode from ``start`` on (None: the beginning); None if the frame shown at ``at`` begins earlier."""
     source = reader.source
-    earlier: deque[tuple[Fraction, np.ndarray]] = deque(maxlen=before + 1)
+    earlier: deque[tuple[int, Fraction, np.ndarray]] = deque(maxlen=before + 1)  # number, time, pixels
     later: list[np.ndarray] = []
     detector, begins_shot, ends_shot = ShotDetector(), start is None, False
-    repeat_count = 0
+    last_number = -1
     try:
         with reader.open_decoder(start=start, alpha=source.video.has_alpha, ffmpeg=ffmpeg) as decoder:
-            for frame in decoder:
+            for number, frame in enumerate(decoder):
                 raise_if_cancelled()
                 pixels = frame.fill_transparent()
                 is_cut = detector.is_cut(pixels)
@@ -137,21 +137,22 @@ def _read_around(
                 if repeats is not None and is_cut:
                     repeats.reset()
                 if repeats is not None and repeats.is_repeat(pixels):
-                    repeat_count += 1
                     continue
                 if time > at + _TOLERANCE and earlier:
                     if ends_shot := is_cut:
                         break
                     later.append(to_float(pixels))
+                    last_number = number
                     if len(later) >= after:
                         break
                     continue
                 if is_cut:
                     earlier.clear()
-                    begins_shot, repeat_count = True, 0
+                    begins_shot = True
                 elif len(earlier) == before + 1:
                     begins_shot = False
-                earlier.append((time, to_float(pixels)))
+                earlier.append((number, time, to_float(pixels)))
+                last_number = number
             else:
                 ends_shot = True
     except InputError:
@@ -160,8 +161,11 @@ def _read_around(
         return None  # no frame starts from there on
     if not earlier:
         return None
-    frames = np.stack([*(pixels for _, pixels in earlier), *later[:after]])
-    return Moment(source.path, earlier[-1][0], frames, len(earlier) - 1, begins_shot, ends_shot, repeat_count)
+    frames = np.stack([*(pixels for *_, pixels in earlier), *later[:after]])
+    repeats_left_out = last_number - earlier[0][0] + 1 - len(frames)
+    return Moment(
+        source.path, earlier[-1][1], frames, len(earlier) - 1, begins_shot, ends_shot, repeats_left_out
+    )
 
 
 def _end(reader: SourceReader) -> Fraction | None:

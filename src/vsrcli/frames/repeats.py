@@ -9,14 +9,14 @@ of 255, and by up to 5 codes in blocks of 8x8 pixels, where motion changes some 
 over a smooth picture changes frames as little. So a frame that is not equal must also differ far less than
 those that moved before it, as the repetitions of a drawing do.
 
-The limits hold against the last frame that was *no* repetition, and at most two frames in a row are
-repetitions: whatever they hide is shown two frames late at most.
+The limits hold against the last frame that was computed, and only two frames in a row are repetitions:
+whatever they hide is shown two frames late at most. What stands still for longer is computed from then on, so
+that a network goes on to make more of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
 
 import numpy as np
 
@@ -32,11 +32,11 @@ _SAMPLED = 8  # every so many bands of blocks are compared first: most frames th
 class RepeatDetector:
     """Tells for each frame of a shot whether it repeats the last one that did not.
 
-    Takes 4 ms for a frame of 1920x1080 that moves, 35 ms for one that repeats.
+    Takes 2 ms for a frame of 1920x1080 that moves, 7 ms for one that repeats.
 
     State: ``frame`` (H, W, 3), the last frame that was no repetition; ``change``, float64, by how many codes
-    it differed from the one before; ``count``, int64, how many repetitions have followed. Empty before the
-    first frame.
+    frames differed when something moved last; ``count``, int64, how many frames have shown the same since.
+    Empty before the first frame.
     """
 
     def __init__(self) -> None:
@@ -55,13 +55,14 @@ class RepeatDetector:
                 and must not be changed later.
         """
         last = self._last
-        if last is not None and self._count < MAX_REPEATS:
-            change = small_change(frame, last)
-            if change == 0 or change <= MAX_SHARE * self._change:
-                self._count += 1
+        if last is not None and shows_same(frame, last, min(MAX_MEAN, MAX_SHARE * self._change)):
+            self._count += 1
+            if self._count <= MAX_REPEATS:
                 return True
-        self._change = 0.0 if last is None else _sampled_change(frame, last)
-        self._last, self._count = frame, 0
+        else:
+            self._change = 0.0 if last is None else _sampled_change(frame, last)
+            self._count = 0
+        self._last = frame
         return False
 
     def state(self) -> State:
@@ -91,35 +92,45 @@ class RepeatDetector:
         self._count = int(state["count"])
 
 
-def small_change(frame: np.ndarray, other: np.ndarray) -> float:
-    """Return the mean change between frames, in codes of 255, where it is what an encoder leaves; else inf.
+def shows_same(frame: np.ndarray, other: np.ndarray, largest_mean: float = MAX_MEAN) -> bool:
+    """Return whether two frames differ by no more than what an encoder leaves.
 
     Args:
         frame, other: uint8 or uint16 (H, W, 3), of one size and type.
+        largest_mean: change that is allowed on average, in codes of 255.
     """
     height, width = frame.shape[:2]
-    step, largest_sum, total = _SAMPLED * BLOCK, MAX_MEAN * height * width, 0.0
+    step, unit, total = _SAMPLED * BLOCK, _sums_per_code(frame), 0
     for row in (row for first in range(0, step, BLOCK) for row in range(first, height, step)):
         band, same = frame[row : row + BLOCK], other[row : row + BLOCK]
         if np.array_equal(band, same):
             continue
-        change = _change(band, same)
-        total += float(change.sum())
-        if total > largest_sum or change.max() > MAX_PIXEL:
-            return inf
-        blocks = np.add.reduceat(change.sum(0), np.arange(0, width, BLOCK))
-        if blocks.max() > MAX_BLOCK * BLOCK**2:
-            return inf
-    return total / (height * width)
+        change = _sum_of_changes(band, same)
+        columns = change.sum(0, dtype=np.int64)
+        total += int(columns.sum())
+        if total > largest_mean * unit * height * width or change.max() > MAX_PIXEL * unit:
+            return False
+        blocks = np.add.reduceat(columns, np.arange(0, width, BLOCK))
+        if blocks.max() > MAX_BLOCK * unit * BLOCK**2:
+            return False
+    return True
 
 
 def _sampled_change(frame: np.ndarray, other: np.ndarray) -> float:
     """Return about the mean change between frames, in codes of 255."""
-    rows = np.arange(0, len(frame), _SAMPLED)
-    return float(_change(frame[rows], other[rows]).mean())
+    change = _sum_of_changes(frame[::_SAMPLED], other[::_SAMPLED])
+    return float(change.mean()) / _sums_per_code(frame)
 
 
-def _change(part: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return by how many codes of 255 pixels differ, means over the channels: float32 (H, W)."""
-    change = (np.maximum(part, other) - np.minimum(part, other)).mean(-1, dtype=np.float32)
-    return change if part.dtype == np.uint8 else change / np.float32(np.iinfo(part.dtype).max / 255)
+def _sum_of_changes(part: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return by how much pixels differ, summed over the channels: integers (H, W)."""
+    change = np.maximum(part, other) - np.minimum(part, other)
+    result = change[..., 0].astype(np.uint16 if part.dtype == np.uint8 else np.uint32)
+    result += change[..., 1]
+    result += change[..., 2]
+    return result
+
+
+def _sums_per_code(frame: np.ndarray) -> float:
+    """Return what a change by one code of 255 in all channels adds up to."""
+    return 3 * np.iinfo(frame.dtype).max / 255

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vsrcli.errors import InputError, VsrError
 from vsrcli.inference.types import Engine
 from vsrcli.media.encoder import FrameWriter, VideoEncoder
@@ -33,7 +35,7 @@ from vsrcli.system.signals import CancelToken
 from vsrcli.system.threads import BackgroundTask
 
 _PIECE_PREFIX = "piece-"  # of the files that other processes write
-RECURRENT_WARMUP = 40  # frames; after 20 that differ hardly more than rounding is left of where it began
+RECURRENT_WARMUP = 40  # frames, after which hardly more than rounding is left of where it began
 
 
 def rules_for(job: Job) -> PlanRules:
@@ -65,7 +67,7 @@ def compute_piece(
     start: PieceStart,
     writer: FrameWriter,
     on_frame: Callable[[int], None],
-) -> None:
+) -> int:
     """Upscale the frames of a piece into a writer, which is started and not finished.
 
     Args:
@@ -76,18 +78,24 @@ def compute_piece(
         writer: of the segment.
         on_frame: called after each frame with the number of shots begun.
 
+    Returns:
+        How many of the frames show the result of the one before, since they repeat it.
+
     Raises:
         InputError: the source ends before the piece.
         VsrError: see :func:`~vsrcli.pipeline.run.run_job`.
     """
     shots = upscaler.open_shots(start.state)
-    to_skip, left = piece.warmup_frames, piece.frame_count
+    to_skip, left, repeats = piece.warmup_frames, piece.frame_count, 0
+    last: np.ndarray | None = None
     writer.start()
     with job.open_decoder(shots.last_input) as frames:
         for frame in shots.upscale(frames):
+            is_repeat, last = frame.pixels is last, frame.pixels
             if to_skip:
                 to_skip -= 1
                 continue
+            repeats += is_repeat
             writer.write(frame)
             left -= 1
             on_frame(shots.count)
@@ -99,6 +107,7 @@ def compute_piece(
             f"{job.source.path}: it ends {left} frames before the end that was found first; "
             "run the command again"
         )
+    return repeats
 
 
 def segment_writer(job: Job, file: Path, piece: Piece) -> FrameWriter:
@@ -136,10 +145,12 @@ def run_pieces(
                     scanner = stack.enter_context(Scanner(job, rules_for(job), start))
                 for found in output.pieces(known, scanner):
                     writer = output.new_writer(found.piece)
-                    compute_piece(job, upscaler, found.piece, found.start, writer, on_frame)
+                    meter.reused_frames += compute_piece(
+                        job, upscaler, found.piece, found.start, writer, on_frame
+                    )
                     output.close_piece(found.piece)
                 output.end()
-            meter.reused_frames = upscaler.reused_frames
+            meter.reused_frames += upscaler.reused_frames
         output.finalize()
     result = meter.result()
     reporter.done(result)

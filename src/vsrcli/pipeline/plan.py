@@ -7,8 +7,8 @@ A piece ends at the first shot change after :attr:`PlanRules.min_seconds`. A sho
 one before, so frames of such pieces are those of a run in one go, bit for bit. Inside a shot, a piece ends
 after :attr:`PlanRules.max_seconds`, and the next one *warms up*: it upscales the frames before its first one,
 too, and throws them away. For networks with a window of frames that is exact. A recurrent network forgets
-where it started: after 20 frames results differ by 2 codes at most (63 dB), after 24 by one. It warms up for
-40, since every second one may repeat the one before and be left out.
+where it started: after 40 frames results differ by a code at most (74 dB); by two where every frame is shown
+twice, so that 20 are computed (65 dB), and by three where each is shown three times (60 dB).
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def run_job(
                         meter.report(shots.count)
                     output.checkpoint_if_due(shots, frames.raise_if_damaged)
                 output.end_of_frames(shots, frames.warnings)
-            meter.reused_frames = upscaler.reused_frames
+            meter.reused_frames = upscaler.reused_frames + upscaler.repeat_count
         output.finalize()
     result = meter.result()
     reporter.done(result)

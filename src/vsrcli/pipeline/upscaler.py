@@ -81,6 +81,7 @@ class Upscaler:
     Attributes:
         passes: in order.
         engine: of the first pass, in the requested precision.
+        repeat_count: frames that were left out, since they repeat the one before.
 
     Raises:
         EngineError: the device is missing.
@@ -99,7 +100,7 @@ class Upscaler:
         self._load_engine = load_engine or open_engine
         self._job, self._options, self._on_notice = job, job.options, reporter.notice
         self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
-        self._repeat_count = 0
+        self.repeat_count = 0
         current = tuple(tiles) if keep_tiles else choose_tiles(job, tiles, reporter.notice)
         # The target's folder has space, and is not a tmpfs as often as the temporary one.
         folder = None if job.plan.to_stdout else job.plan.target.parent
@@ -116,8 +117,8 @@ class Upscaler:
 
     @property
     def reused_frames(self) -> int:
-        """Frames whose result was reused instead of computed, since what the network sees had not changed."""
-        return self.passes[-1].reused_frames + self._repeat_count
+        """Frames whose result was reused instead of computed, since their window had not changed."""
+        return self.passes[-1].reused_frames
 
     def open_shots(self, state: Mapping[str, np.ndarray] | None = None) -> ShotUpscaler:
         """Return the upscaler of frames, whose shots have streams of :meth:`open_stream`.
@@ -151,7 +152,7 @@ class Upscaler:
         )
 
     def _count_repeat(self) -> None:
-        self._repeat_count += 1
+        self.repeat_count += 1
 
     def _engine(self, model: ModelChoice, precision: str | None = None) -> Engine:
         """Return the engine of a model, in the requested precision by default; load it at the first call."""
