@@ -24,8 +24,8 @@ from vsrcli.frames.state import ArraySpec, State, validate_state
 
 MAX_REPEATS = 2  # in a row: 3:2 pulldown and drawings on threes have no more
 BLOCK = 8  # side of the blocks that are compared, pixels
-MAX_MEAN, MAX_BLOCK, MAX_PIXEL = 0.25, 5.0, 32.0  # codes of 255, means over the channels
-MAX_SHARE = 0.25  # of the change to the last frame that was no repetition
+MAX_MEAN, MAX_BLOCK, MAX_PIXEL = 0.3, 8.0, 48.0  # codes of 255, means over the channels
+MAX_SHARE = 1 / 6  # of the change to the last frame that was no repetition
 _SAMPLED = 8  # every so many bands of blocks are compared first: most frames that differ, differ there
 
 
